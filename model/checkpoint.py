@@ -1,0 +1,176 @@
+"""Finds a model, converts it once into a memory-mapped cache for the arithmetic of this machine, opens it.
+
+Knows files and folders; the arithmetic belongs to the trunks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from quatrain.model import fetch, tokenizer
+from quatrain.model.api import QuatrainError
+from quatrain.model.config import ModelConfig
+from quatrain.model.engine import LocalEngine
+
+if TYPE_CHECKING:
+    from quatrain.model.decode import Trunk
+    from quatrain.model.gguf_file import GgufModel
+
+Arithmetic: TypeAlias = Literal["auto", "torch-bf16", "torch-int8", "torch-f32"]
+FORMAT = 1
+"""Version of the converted files; a change here converts again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model file on this machine. `key` names its converted folder."""
+
+    name: str
+    path: Path
+    key: str
+
+
+def locate(name: str, report: fetch.Report) -> Model:
+    """A known model by name, fetched if need be, or any GGUF file by path. Call inside `fetch.exclusive`."""
+    known = fetch.MODELS.get(name or fetch.DEFAULT)
+    if known is not None:
+        path = fetch.fetch(known, report)
+        return Model(known.name, path, f"{known.name}-{known.sha256[:12]}")
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise QuatrainError(
+            f"no model named {name!r} and no such file. Known models: {', '.join(fetch.MODELS)}; or give the path "
+            "of a GGUF file."
+        )
+    path = path.resolve()
+    stat = path.stat()
+    identity = hashlib.sha256(f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
+    return Model(path.stem, path, f"{path.stem}-{identity[:12]}")
+
+
+def open_engine(name: str, arithmetic: Arithmetic, report: fetch.Report, **options: Any) -> LocalEngine:
+    """An engine for the model `name`, downloading and converting first where that was not done yet.
+
+    Raises QuatrainError with what to do about it.
+    """
+    if arithmetic not in get_args(Arithmetic):
+        raise QuatrainError(f"no arithmetic {arithmetic!r}; known are {', '.join(get_args(Arithmetic))}")
+    folder, model = ready(name, arithmetic, report) or prepare(name, arithmetic, report)
+    report(f"loading {model}", 0, 0)
+    chosen, config = read_card(folder)
+    vocabulary = tokenizer.load(folder)
+    return LocalEngine(OPENERS[chosen](config, folder / "weights.safetensors"), vocabulary, model, **options)
+
+
+def ready(name: str, arithmetic: Arithmetic, report: fetch.Report) -> tuple[Path, str] | None:
+    """The converted folder and the name of a model that is already there; takes no lock and downloads nothing."""
+    known = fetch.MODELS.get(name or fetch.DEFAULT)
+    if known is not None and not fetch.path_of(known).is_file():
+        return None
+    model = locate(name, report)
+    folder = folder_of(model, resolve(arithmetic))
+    return (folder, model.name) if (folder / "card.json").is_file() else None
+
+
+def prepare(name: str, arithmetic: Arithmetic, report: fetch.Report) -> tuple[Path, str]:
+    """Fetch and convert, one process at a time. Returns the converted folder and the model's name."""
+    with fetch.exclusive(report):
+        model = locate(name, report)
+        chosen = resolve(arithmetic)
+        folder = folder_of(model, chosen)
+        if not (folder / "card.json").is_file():
+            with fetch.disk_errors(folder.parent):
+                convert(model, chosen, folder, report)
+        return folder, model.name
+
+
+def resolve(arithmetic: Arithmetic) -> str:
+    """The arithmetic that `auto` stands for here."""
+    return "torch-bf16" if arithmetic == "auto" else arithmetic
+
+
+def folder_of(model: Model, arithmetic: str) -> Path:
+    """Where the converted model lies."""
+    return fetch.home() / "converted" / f"{model.key}-{arithmetic}-v{FORMAT}"
+
+
+def convert(model: Model, arithmetic: str, folder: Path, report: fetch.Report) -> None:
+    """Write tokenizer and weights for one arithmetic, whole or not at all."""
+    from quatrain.model import gguf_file
+
+    report(f"reading {model.path.name}", 0, 0)
+    source = gguf_file.read(model.path)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        tokenizer.save(partial, *tokenizer.build(source.fields))
+        CONVERTERS[arithmetic](source, partial / "weights.safetensors", report)
+        card = {"arithmetic": arithmetic, "model": model.name, "config": asdict(source.config)}
+        (partial / "card.json").write_text(json.dumps(card, indent=1))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def read_card(folder: Path) -> tuple[str, ModelConfig]:
+    """Arithmetic and shape of a converted model."""
+    card = json.loads((folder / "card.json").read_text())
+    return card["arithmetic"], ModelConfig(**card["config"])
+
+
+def convert_torch(kind: str) -> Callable[[GgufModel, Path, fetch.Report], None]:
+    """A converter to torch tensors: `bf16`, `f32`, or `int8` with a scale per output row."""
+
+    def write(source: GgufModel, target: Path, report: fetch.Report) -> None:
+        import torch
+        from safetensors.torch import save_file
+
+        from quatrain.model import gguf_file
+
+        dtype = torch.float32 if kind == "f32" else torch.bfloat16
+        tied = gguf_file.tied(source)
+        out: dict[str, torch.Tensor] = {}
+        for i, name in enumerate(gguf_file.shapes(source.config)):
+            report("converting", i, 0)
+            if name == "token_embd.weight" and tied:
+                continue
+            held = name if name in source.tensors else "token_embd.weight"
+            weight = torch.tensor(gguf_file.dense(source.tensors[held]))
+            if kind == "int8" and weight.ndim == 2:
+                scale = weight.abs().amax(dim=1).clamp_min(1e-12) / 127  # (out,)
+                out[name] = (weight / scale[:, None]).round().to(torch.int8)
+                out[name + ".scale"] = scale.to(dtype)
+            else:
+                out[name] = weight.to(dtype)
+        save_file(out, target)
+
+    return write
+
+
+def open_torch(config: ModelConfig, weights: Path) -> Trunk:
+    """A torch trunk over memory-mapped weights."""
+    import torch
+    from safetensors.torch import load_file
+
+    from quatrain.model.transformer import Transformer
+
+    tensors = load_file(weights)
+    # torch's packed int8 product needs aligned rows, which a mapped file does not promise
+    return Transformer(config, {name: t.clone() if t.dtype == torch.int8 else t for name, t in tensors.items()})
+
+
+CONVERTERS: dict[str, Callable[[GgufModel, Path, fetch.Report], None]] = {
+    "torch-bf16": convert_torch("bf16"),
+    "torch-int8": convert_torch("int8"),
+    "torch-f32": convert_torch("f32"),
+}
+OPENERS: dict[str, Callable[[ModelConfig, Path], Trunk]] = dict.fromkeys(CONVERTERS, open_torch)

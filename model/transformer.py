@@ -1,0 +1,153 @@
+"""The Llama/Qwen2 decoder in torch, in reading order: linear, norm, rotary, attention, layers, logits.
+
+The reference for our own kernels, the path on a GPU, and the fallback on machines without a compiler.
+Weights are looked up by their GGUF names. Batch is one. It knows no tokens' text and no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from quatrain.model.config import ModelConfig
+from quatrain.model.trunk import Step, step_from_logits
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Keys and values of every position so far, each (layers, kv_heads, capacity, head_dim)."""
+
+    keys: Tensor
+    values: Tensor
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[2]
+
+
+class Transformer:
+    """A decoder over a mapping of weights. `weights[name]` is a float tensor (out, in), or an int8 tensor
+    beside a row-wise `name + ".scale"` (weight-only int8, torch's own packed product)."""
+
+    def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor], taps: tuple[int, ...] = ()) -> None:
+        self.config = config
+        self.weights = weights
+        self.taps = taps
+        norm = weights["output_norm.weight"]
+        self.device = norm.device
+        self.dtype = norm.dtype
+        products = weights["blk.0.ffn_up.weight"].dtype
+        self.arithmetic = f"torch {self.device.type} {str(products).removeprefix('torch.')}"
+        self.cos, self.sin = rotary_table(config, self.device)
+
+    def allocate(self, capacity: int) -> Storage:
+        """Room for `capacity` positions."""
+        c = self.config
+        shape = (c.layers, c.kv_heads, capacity, c.head_dim)
+        return Storage(*(torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in range(2)))
+
+    @torch.inference_mode()
+    def forward(self, ids: Sequence[int], start: int, storage: Storage, rows: Sequence[int] | None = None) -> Step:
+        """Compute `ids` at positions start.., attending to storage[:start] and, causally, to each other.
+
+        `rows` are indices into `ids` whose logits are wanted; by default the last one.
+        """
+        if start + len(ids) > storage.capacity:
+            raise ValueError(f"{start} + {len(ids)} positions exceed the cache's {storage.capacity}")
+        tokens = torch.tensor(ids, device=self.device)
+        x, taps = self.hidden(tokens, start, storage)
+        wanted = torch.tensor([len(ids) - 1] if rows is None else list(rows), device=self.device)
+        logits = self.linear(x[wanted], "output.weight")  # (rows, vocab)
+        return step_from_logits(logits.float().cpu().numpy(), None if taps is None else taps.float().cpu().numpy())
+
+    def hidden(self, tokens: Tensor, start: int, storage: Storage) -> tuple[Tensor, Tensor | None]:
+        """Normalised final states (n, width), and the tapped states (n, taps, width) if any were asked for."""
+        c = self.config
+        x = self.embed(tokens)  # (n, width)
+        end = start + tokens.shape[0]
+        cos, sin = self.cos[start:end], self.sin[start:end]  # (n, head_dim/2)
+        mask = causal_mask(tokens.shape[0], start, self.device)
+        tapped = []
+        for layer in range(c.layers):
+            x = x + self.attention(self.norm(x, f"blk.{layer}.attn_norm.weight"), layer, start, storage, cos, sin, mask)
+            x = x + self.feed_forward(self.norm(x, f"blk.{layer}.ffn_norm.weight"), layer)
+            if layer in self.taps:
+                tapped.append(x)
+        x = self.norm(x, "output_norm.weight")
+        if c.layers in self.taps:
+            tapped.append(x)
+        return x, torch.stack(tapped, dim=1) if tapped else None
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        rows = self.weights["output.weight" if "token_embd.weight" not in self.weights else "token_embd.weight"]
+        x = rows[tokens]
+        if rows.dtype == torch.int8:
+            x = x.to(self.dtype) * self.weights["output.weight.scale"][tokens, None]
+        return x.to(self.dtype)
+
+    def linear(self, x: Tensor, name: str) -> Tensor:
+        """x (n, in) times the transposed weight (out, in), plus the bias if there is one."""
+        weight = self.weights[name]
+        if weight.dtype == torch.int8:
+            y = torch.ops.aten._weight_int8pack_mm(x, weight, self.weights[name + ".scale"])
+        else:
+            y = functional.linear(x, weight)
+        bias = self.weights.get(name.removesuffix("weight") + "bias")
+        return y if bias is None else y + bias
+
+    def norm(self, x: Tensor, name: str) -> Tensor:
+        """Root-mean-square norm, computed in float32."""
+        wide = x.float()
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.config.rms_eps)
+        return (wide * scale).to(x.dtype) * self.weights[name]
+
+    def attention(
+        self, x: Tensor, layer: int, start: int, storage: Storage, cos: Tensor, sin: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        c, n = self.config, x.shape[0]
+        name = f"blk.{layer}.attn_"
+        q = self.linear(x, name + "q.weight").view(n, c.heads, c.head_dim).transpose(0, 1)  # (heads, n, dim)
+        k = self.linear(x, name + "k.weight").view(n, c.kv_heads, c.head_dim).transpose(0, 1)
+        v = self.linear(x, name + "v.weight").view(n, c.kv_heads, c.head_dim).transpose(0, 1)
+        q, k = (rotate(t, cos, sin, c.rope_interleaved) for t in (q, k))
+        storage.keys[layer, :, start : start + n] = k
+        storage.values[layer, :, start : start + n] = v
+        keys = storage.keys[layer, :, : start + n]  # (kv_heads, past + n, dim)
+        values = storage.values[layer, :, : start + n]
+        out = functional.scaled_dot_product_attention(
+            q[None], keys[None], values[None], attn_mask=mask, enable_gqa=c.heads != c.kv_heads
+        )[0]  # (heads, n, dim)
+        return self.linear(out.transpose(0, 1).reshape(n, -1), name + "output.weight")
+
+    def feed_forward(self, x: Tensor, layer: int) -> Tensor:
+        name = f"blk.{layer}.ffn_"
+        gate = functional.silu(self.linear(x, name + "gate.weight"))
+        return self.linear(gate * self.linear(x, name + "up.weight"), name + "down.weight")
+
+
+def rotary_table(config: ModelConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of every position's angles, each (max_positions, head_dim/2) float32."""
+    half = torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim
+    angles = torch.arange(config.max_positions, dtype=torch.float64)[:, None] * config.rope_theta**-half
+    return angles.cos().float().to(device), angles.sin().float().to(device)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, interleaved: bool) -> Tensor:
+    """Rotary position embedding of x (heads, n, dim)."""
+    wide = x.float()
+    a, b = (wide[..., 0::2], wide[..., 1::2]) if interleaved else wide.chunk(2, dim=-1)
+    pair = (a * cos - b * sin, b * cos + a * sin)
+    out = torch.stack(pair, dim=-1).flatten(-2) if interleaved else torch.cat(pair, dim=-1)
+    return out.to(x.dtype)
+
+
+def causal_mask(n: int, start: int, device: torch.device) -> Tensor | None:
+    """(n, start + n) booleans, True where a row may look; None when one row sees everything."""
+    if n == 1:
+        return None
+    columns = torch.arange(start + n, device=device)
+    return columns[None, :] <= torch.arange(start, start + n, device=device)[:, None]
