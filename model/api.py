@@ -6,7 +6,7 @@ It knows what is asked of a model and what comes back; it knows neither text rul
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Literal, Protocol
@@ -86,8 +86,8 @@ class Engine(Protocol):
         """Lay out `outline` (what changes least), `suffix` and `prefix` (which ends at the cursor)."""
         ...
 
-    def generate(self, prompt: Prompt, stop: Stop, max_tokens: int, draft: str = "") -> Iterator[Round]:
-        """Decode greedily, one `Round` per forward pass. Closing the iterator ends the work.
+    def generate(self, prompt: Prompt, stop: Stop, max_tokens: int, draft: str = "") -> Generator[Round, None, None]:
+        """Decode greedily, one `Round` per forward pass. Closing the generator ends the work.
 
         `draft` is a guess at the text that follows, for instance the previous suggestion; it can make the
         decoding faster and never changes its result.

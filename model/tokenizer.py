@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quatrain.model.api import QuatrainError
 from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-
-from quatrain.model.api import QuatrainError
 
 WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 MARKS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -163,7 +162,11 @@ def byte_level_bytes(tokens: list[str]) -> list[bytes]:
 
 def byte_alphabet() -> dict[str, int]:
     """GPT-2's printable character of every byte: itself where printable, else the next free one from 256 on."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
@@ -201,5 +204,3 @@ def load(folder: Path) -> Vocabulary:
     except Exception as error:  # the library raises bare Exception
         raise ValueError(f"{folder / 'tokenizer.json'}: {error}") from error
     return Vocabulary(tokenizer, load_file(folder / "vocabulary.safetensors"))
-
-

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn import functional
-
 from quatrain.model.config import ModelConfig
 from quatrain.model.trunk import Step, step_from_logits
+from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ class Transformer:
             raise ValueError(f"{start} + {len(ids)} positions exceed the cache's {storage.capacity}")
         tokens = torch.tensor(ids, device=self.device)
         x, taps = self.hidden(tokens, start, storage)
-        wanted = torch.tensor([len(ids) - 1] if rows is None else list(rows), device=self.device)
+        wanted = torch.tensor([len(ids) - 1] if rows is None else list(rows), dtype=torch.long, device=self.device)
         logits = self.linear(x[wanted], "output.weight")  # (rows, vocab)
         return step_from_logits(logits.float().cpu().numpy(), None if taps is None else taps.float().cpu().numpy())
 
@@ -106,7 +105,14 @@ class Transformer:
         return (wide * scale).to(x.dtype) * self.weights[name]
 
     def attention(
-        self, x: Tensor, layer: int, start: int, storage: Storage, cos: Tensor, sin: Tensor, mask: Tensor | None
+        self,
+        x: Tensor,
+        layer: int,
+        start: int,
+        storage: Storage,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Tensor | None,
     ) -> Tensor:
         c, n = self.config, x.shape[0]
         name = f"blk.{layer}.attn_"

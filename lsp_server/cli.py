@@ -1,0 +1,89 @@
+"""The command line: parses arguments and calls one function for each command. Errors are one line, status 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from quatrain.model.api import QuatrainError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except QuatrainError as error:
+        print(f"quatrain: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("quatrain: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="quatrain", description="Local code completion.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument("--model", default="", help="a known model's name or the path of a GGUF file")
+    model.add_argument("--arithmetic", default="auto", help="auto, or a named path (see `quatrain setup --help`)")
+
+    one = commands.add_parser("setup", parents=[model], help="download and convert the model")
+    one.add_argument("--from", dest="source", metavar="FILE", help="take the model from this file, no network")
+    one.set_defaults(run=setup)
+
+    one = commands.add_parser("complete", parents=[model], help="complete at positions in files")
+    one.add_argument("positions", nargs="+", metavar="FILE:LINE:COL", help="from 1, in characters; `-` reads stdin")
+    one.add_argument("--language", help="language of standard input, or to override the file name's")
+    one.add_argument("--json", action="store_true", help="one JSON object per position")
+    one.add_argument("--single-line", action="store_true", help="never more than the rest of the line")
+    one.add_argument("--max-tokens", type=int, help="longest completion")
+    one.add_argument("--context-tokens", type=int, help="prompt size")
+    one.add_argument("--no-speculation", action="store_true", help="one token per step, for comparison")
+    one.set_defaults(run=complete)
+
+    one = commands.add_parser("serve", parents=[model], help="speak LSP on standard input and output")
+    one.add_argument("--stdio", action="store_true", help="accepted for editors that pass it; it is the default")
+    one.add_argument("--engine", metavar="MODULE:FUNCTION", help=argparse.SUPPRESS)
+    one.add_argument("--log-level", help="error, warning, info or debug")
+    one.set_defaults(run=serve)
+    return top
+
+
+def setup(options: argparse.Namespace) -> int:
+    from quatrain.lsp_server import show
+    from quatrain.model import setting_up
+
+    with show.progress() as report:
+        print(setting_up.set_up(options.model, options.arithmetic, options.source, report))
+    return 0
+
+
+def complete(options: argparse.Namespace) -> int:
+    from quatrain.lsp_server import command
+
+    changes: dict[str, Any] = {
+        "model": options.model,
+        "arithmetic": options.arithmetic,
+        "lines": "single" if options.single_line else None,
+        "max_tokens": options.max_tokens,
+        "context_tokens": options.context_tokens,
+        "speculate": not options.no_speculation,
+    }
+    return command.run(options.positions, changes, options.language, options.json)
+
+
+def serve(options: argparse.Namespace) -> int:
+    from quatrain.lsp_server import serving
+
+    return serving.run(options.model, options.arithmetic, options.engine, options.log_level)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

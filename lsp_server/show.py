@@ -1,0 +1,83 @@
+"""What a person sees on the terminal: the completion in its place, a progress bar. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from quatrain.lsp_server.complete import Completion
+from quatrain.lsp_server.documents import Document
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
+from rich.text import Text
+
+LINES_AROUND = 4
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, fed by (message, done, total)."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as bar:
+        tasks: dict[str, int] = {}
+
+        def report(message: str, done: int, total: int) -> None:
+            if message not in tasks:
+                for task in tasks.values():
+                    bar.update(task, visible=False)  # type: ignore[arg-type]
+                tasks[message] = bar.add_task(message, total=total or None)
+                if not console.is_terminal:
+                    console.print(message)
+            bar.update(tasks[message], completed=done, total=total or None, visible=True)  # type: ignore[arg-type]
+
+        yield report
+
+
+def completion(document: Document, answer: Completion, console: Console) -> None:
+    """The lines around the cursor with the completion set off, and a line of figures."""
+    line, column = document.place(answer.start, "utf-32")
+    console.print(Text(f"{document.path}:{line + 1}:{column + 1}", style="bold"))
+    first, last = max(0, line - LINES_AROUND), min(len(document.starts), line + LINES_AROUND + 1)
+    body = Text()
+    for number in range(first, last):
+        if number == line:
+            rest = document.line(number)[column:]
+            gone = answer.end - answer.start
+            body.append(document.line(number)[:column])
+            body.append(answer.text or "▏", style="bold black on green" if answer.text else "red")
+            body.append(rest[:gone], style="red strike")
+            body.append(rest[gone:] + "\n")
+        else:
+            body.append(document.line(number) + "\n", style="dim")
+    console.print(numbered(body, first + 1))
+    console.print(Text(figures(answer), style="dim"))
+
+
+def numbered(body: Text, first: int) -> Text:
+    """Line numbers in front, where `body` may hold more lines than the document."""
+    lines = body.split("\n")
+    width = len(str(first + len(lines)))
+    out = Text()
+    for i, line in enumerate(lines):
+        out.append(f"{first + i:>{width}} │ ", style="dim cyan")
+        out.append_text(line)
+        out.append("\n")
+    return out
+
+
+def figures(answer: Completion) -> str:
+    """How it went, for a person."""
+    s = answer.trace.summary()
+    outcome = f"ends at: {answer.reason}" if answer.text else f"nothing offered: {answer.reason}"
+    ms = sum(s["stages_ms"].values())
+    return (
+        f"{outcome} · {s['tokens']} tokens in {s['forwards']} steps · "
+        f"prompt {s['prompt_tokens']} tokens, {s['reused_tokens']} reused · {ms:.0f} ms"
+    )
