@@ -51,9 +51,9 @@ static void attend_part(const qt_hand *hand, int layer, int row, int kv_head, in
     float out[QT_MAX_HEADS * 128];
     trunk->kernels->attend(&past, trunk->heads + ((size_t)row * all + head) * dim, heads,
                            trunk->scores + (size_t)hand->thread * trunk->scores_room, out);
-    const int group = head * dim / QT_GROUP;
-    trunk->kernels->quantise(out, heads * dim / QT_GROUP, trunk->mixed + (size_t)group * trunk->room + row,
-                             (size_t)trunk->room);
+    qt_group *mixed = qt_row_at(trunk, trunk->mixed, m->heads * dim, row);
+    trunk->kernels->quantise(out, heads * dim / QT_GROUP, mixed + (size_t)(head * dim / QT_GROUP) * trunk->tile,
+                             (size_t)trunk->tile);
 }
 
 /* Jobs are (row, key/value head, part of its query heads); they go round the threads one by one, because

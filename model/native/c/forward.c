@@ -32,8 +32,8 @@ static void norm_rows(const qt_hand *hand, const float *weight) {
     int first, last;
     qt_share(trunk->call->count, hand->thread, hand->threads, &first, &last);
     for (int r = first; r < last; r++)
-        trunk->kernels->norm(trunk->x + (size_t)r * m->width, weight, m->rms_eps, m->width, trunk->inner + r,
-                             (size_t)trunk->room, NULL);
+        trunk->kernels->norm(trunk->x + (size_t)r * m->width, weight, m->rms_eps, m->width,
+                             qt_row_at(trunk, trunk->inner, m->width, r), (size_t)trunk->tile, NULL);
 }
 
 /* Copies the residual stream of this thread's rows for whoever asked for the state after `layers` layers. */
@@ -83,13 +83,13 @@ static void finish_rows(const qt_hand *hand) {
             qt_share(call->count, hand->thread, hand->threads, &first, &last);
             for (int r = first; r < last; r++)
                 trunk->kernels->norm(trunk->x + (size_t)r * m->width, m->final_norm, m->rms_eps, m->width,
-                                     trunk->mixed + r, (size_t)trunk->room,
+                                     qt_row_at(trunk, trunk->mixed, m->width, r), (size_t)trunk->tile,
                                      call->taps + ((size_t)r * call->tapped + t) * m->width);
         }
     qt_share(call->asked, hand->thread, hand->threads, &first, &last);
     for (int i = first; i < last; i++)
         trunk->kernels->norm(trunk->x + (size_t)call->rows[i] * m->width, m->final_norm, m->rms_eps, m->width,
-                             trunk->inner + i, (size_t)trunk->room, NULL);
+                             qt_row_at(trunk, trunk->inner, m->width, i), (size_t)trunk->tile, NULL);
 }
 
 static void forward_thread(void *context, int thread, int threads) {
@@ -112,5 +112,6 @@ int qt_forward(qt_trunk *trunk, const qt_call *call) {
     if (!qt_make_room(trunk, call))
         return 0;
     trunk->call = call;
+    trunk->tile = call->count < QT_TILE ? call->count : QT_TILE;
     return qt_pool_run(trunk->pool, forward_thread, trunk);
 }

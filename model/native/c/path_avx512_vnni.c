@@ -14,6 +14,7 @@
 #define NAME(x) avx512_##x
 #define LANES 16
 #define HEADS_AT_ONCE 8
+enum { ROWS_AT_ONCE = 4 };
 typedef __m512 vf;
 typedef __m512i vi;
 #define V QT_INLINE LANE_FN
@@ -87,56 +88,87 @@ V __m512i avx512_four(const int8_t *q) {
     return _mm512_set1_epi32(four);
 }
 
-/* out[row] += one group's contribution, for every row. */
-V void avx512_group(const int kind, const __m512i w[QT_VECTORS], __m512 scale, __m512 second,
-                    const qt_group *acts, int rows, float *out) {
-    for (int r = 0; r < rows; r++) {
-        const qt_group *a = acts + r;
-        __m512 sum = _mm512_loadu_ps(out + r * QT_BLOCK), as = _mm512_set1_ps(a->scale);
-        if (kind == QT_Q6) {
-            __m512i low = _mm512_set1_epi32(a->offset_low);
-            __m512i high = _mm512_sub_epi32(_mm512_set1_epi32(a->offset), low);
-            for (int j = 0; j < 4; j++) {
-                low = _mm512_dpbusd_epi32(low, w[j], avx512_four(a->q + 4 * j));
-                high = _mm512_dpbusd_epi32(high, w[j + 4], avx512_four(a->q + 4 * j + 16));
-            }
-            __m512 both = _mm512_mul_ps(_mm512_cvtepi32_ps(low), scale);
-            both = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), second, both);
-            sum = _mm512_fmadd_ps(both, as, sum);
-        } else {
-            __m512i dot = qt_kind_is_affine(kind) ? _mm512_setzero_si512() : _mm512_set1_epi32(a->offset);
-            for (int j = 0; j < QT_VECTORS; j++)
-                dot = _mm512_dpbusd_epi32(dot, w[j], avx512_four(a->q + 4 * j));
-            sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scale, as), sum);
-            if (qt_kind_is_affine(kind))
-                sum = _mm512_fnmadd_ps(second, _mm512_set1_ps(a->weighted_sum), sum);
+/* One group of one or two blocks, unpacked. */
+typedef struct {
+    __m512i w[QT_VECTORS];
+    __m512 scale, second;
+} avx512_weights;
+
+/* out[block][row] += one group's contribution, for `count` rows and `blocks` blocks side by side. Loads set
+ * the pace: two blocks share every activation they load. A dot product waits for the one before it: several
+ * rows keep the multipliers busy meanwhile. Integer sums are exact, so grouping rows does not change a bit. */
+V void avx512_rows(const int kind, const int blocks, const int count, const avx512_weights *m,
+                   const qt_group *acts, float *out, size_t apart) {
+    __m512i low[2][ROWS_AT_ONCE], high[2][ROWS_AT_ONCE];
+    for (int r = 0; r < count; r++)
+        for (int b = 0; b < blocks; b++) {
+            const __m512i all = _mm512_set1_epi32(acts[r].offset), part = _mm512_set1_epi32(acts[r].offset_low);
+            low[b][r] = qt_kind_is_affine(kind) ? _mm512_setzero_si512() : kind == QT_Q6 ? part : all;
+            high[b][r] = kind == QT_Q6 ? _mm512_sub_epi32(all, part) : all;
         }
-        _mm512_storeu_ps(out + r * QT_BLOCK, sum);
-    }
+    for (int j = 0; j < QT_VECTORS; j++)
+        for (int r = 0; r < count; r++) {
+            const __m512i four = avx512_four(acts[r].q + 4 * j);
+            for (int b = 0; b < blocks; b++)
+                if (kind == QT_Q6 && j >= 4)
+                    high[b][r] = _mm512_dpbusd_epi32(high[b][r], m[b].w[j], four);
+                else
+                    low[b][r] = _mm512_dpbusd_epi32(low[b][r], m[b].w[j], four);
+        }
+    for (int r = 0; r < count; r++)
+        for (int b = 0; b < blocks; b++) {
+            float *to = out + b * apart + r * QT_BLOCK;
+            const __m512 as = _mm512_set1_ps(acts[r].scale), first = _mm512_cvtepi32_ps(low[b][r]);
+            __m512 sum = _mm512_loadu_ps(to);
+            if (kind == QT_Q6) {
+                __m512 both = _mm512_mul_ps(first, m[b].scale);
+                both = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high[b][r]), m[b].second, both);
+                sum = _mm512_fmadd_ps(both, as, sum);
+            } else {
+                sum = _mm512_fmadd_ps(first, _mm512_mul_ps(m[b].scale, as), sum);
+            }
+            if (qt_kind_is_affine(kind))
+                sum = _mm512_fnmadd_ps(m[b].second, _mm512_set1_ps(acts[r].weighted_sum), sum);
+            _mm512_storeu_ps(to, sum);
+        }
 }
 
-V void avx512_product(const int kind, const uint8_t *block, int groups, const qt_group *acts, size_t stride,
-                      int rows, float *out) {
+V void avx512_product(const int kind, const int blocks, const int many, const uint8_t *block, int groups,
+                      const qt_group *acts, size_t stride, int rows, float *out) {
+    enum { AHEAD = 3072 }; /* bytes; blocks lie one behind the other, so this is what is wanted soon */
     const int bytes = QT_LEVEL_BYTES(qt_kind_bits(kind));
-    const uint16_t *scales = (const uint16_t *)(block + (size_t)groups * bytes);
-    memset(out, 0, (size_t)rows * QT_BLOCK * sizeof *out);
+    const size_t whole = qt_block_bytes(kind, groups), apart = (size_t)rows * QT_BLOCK;
+    memset(out, 0, blocks * apart * sizeof *out);
     for (int g = 0; g < groups; g++) {
-        const uint8_t *levels = block + (size_t)g * bytes;
-        __m512i w[QT_VECTORS];
-        /* Blocks lie one behind the other, so what follows this block is what is wanted next. */
-        for (int line = 0; line < bytes; line += 64)
-            _mm_prefetch((const char *)levels + 3072 + line, _MM_HINT_T0);
-        avx512_unpack(kind, levels, w);
-        __m512 scale = v_load_half(scales + g * QT_BLOCK);
-        __m512 second = qt_kind_has_second(kind) ? v_load_half(scales + (groups + g) * QT_BLOCK) : scale;
-        avx512_group(kind, w, scale, second, acts + g * stride, rows, out);
+        avx512_weights m[2];
+        for (int b = 0; b < blocks; b++) {
+            const uint8_t *levels = block + b * whole + (size_t)g * bytes;
+            const uint16_t *scales = (const uint16_t *)(block + b * whole + (size_t)groups * bytes);
+            for (int line = 0; line < bytes; line += 64)
+                _mm_prefetch((const char *)levels + AHEAD + line, _MM_HINT_T0);
+            avx512_unpack(kind, levels, m[b].w);
+            m[b].scale = v_load_half(scales + g * QT_BLOCK);
+            m[b].second = qt_kind_has_second(kind) ? v_load_half(scales + (groups + g) * QT_BLOCK) : m[b].scale;
+        }
+        const qt_group *a = acts + g * stride;
+        int r = 0;
+        for (; r + many <= rows; r += many)
+            avx512_rows(kind, blocks, many, m, a + r, out + r * QT_BLOCK, apart);
+        for (; r < rows; r++)
+            avx512_rows(kind, blocks, 1, m, a + r, out + r * QT_BLOCK, apart);
     }
 }
 
 #define PRODUCT(kind)                                                                                        \
-    LANE_FN static void avx512_##kind(const uint8_t *block, int groups, const qt_group *acts, size_t stride, \
-                                      int rows, float *out) {                                                \
-        avx512_product(kind, block, groups, acts, stride, rows, out);                                        \
+    LANE_FN static void avx512_##kind(const uint8_t *block, int blocks, int groups, const qt_group *acts,    \
+                                      size_t stride, int rows, float *out) {                                 \
+        enum { MANY = kind == QT_Q6 ? ROWS_AT_ONCE / 2 : ROWS_AT_ONCE };                                     \
+        if (blocks == 1)                                                                                     \
+            avx512_product(kind, 1, MANY, block, groups, acts, stride, rows, out);                           \
+        else if (rows < MANY)                                                                                \
+            avx512_product(kind, 2, 1, block, groups, acts, stride, rows, out);                              \
+        else                                                                                                 \
+            avx512_product(kind, 2, MANY, block, groups, acts, stride, rows, out);                           \
     }
 PRODUCT(QT_Q8)
 PRODUCT(QT_Q6)

@@ -147,9 +147,11 @@ void qt_decode_row(const qt_matrix *matrix, int row, float *out) {
 }
 
 #define PRODUCT(kind)                                                                                        \
-    static void portable_##kind(const uint8_t *block, int groups, const qt_group *acts, size_t stride,       \
-                                int rows, float *out) {                                                      \
-        portable_product(kind, block, groups, acts, stride, rows, out);                                      \
+    static void portable_##kind(const uint8_t *block, int blocks, int groups, const qt_group *acts,          \
+                                size_t stride, int rows, float *out) {                                       \
+        for (int b = 0; b < blocks; b++)                                                                     \
+            portable_product(kind, block + b * qt_block_bytes(kind, groups), groups, acts, stride, rows,     \
+                             out + (size_t)b * rows * QT_BLOCK);                                             \
     }
 PRODUCT(QT_Q8)
 PRODUCT(QT_Q6)

@@ -52,9 +52,10 @@ typedef struct {
     size_t scores_room;
     float *x;           /* [room][width]: the residual stream */
     float *heads;       /* [room][(heads + 2 kv_heads) * head_dim] */
-    qt_group *inner;    /* [groups][room]: what products of width inputs read */
-    qt_group *mixed;    /* [groups][room]: attention output */
-    qt_group *wide;     /* [ffn groups][room] */
+    int tile;           /* rows per tile in this call */
+    qt_group *inner;    /* [tiles][width groups][tile]: what products of width inputs read */
+    qt_group *mixed;    /* [tiles][head groups][tile]: attention output */
+    qt_group *wide;     /* [tiles][ffn groups][tile] */
     float *scores;      /* [threads][scores_room] */
     float *survey;      /* [segments][rows][greatest, sum] */
     int32_t *survey_at; /* [segments][rows] */
@@ -68,12 +69,19 @@ typedef struct {
     int thread, threads;
 } qt_hand;
 
+/* Where one row's records begin in an array of activations with `inputs` inputs; its groups are `tile` apart.
+ * A tile lies in one piece, so that a product walks through memory from front to back. */
+QT_INLINE qt_group *qt_row_at(const qt_trunk *trunk, qt_group *acts, int inputs, int row) {
+    const int tile = trunk->tile;
+    return acts + (size_t)(row / tile) * (inputs / QT_GROUP) * tile + row % tile;
+}
+
 /* attention.c */
 void qt_place_heads(const qt_hand *hand, int layer);
 void qt_attend(const qt_hand *hand, int layer);
 /* products.c */
 void qt_project_heads(const qt_hand *hand, const qt_layer *layer);
-void qt_add_product(const qt_hand *hand, const qt_matrix *matrix, const qt_group *acts);
+void qt_add_product(const qt_hand *hand, const qt_matrix *matrix, qt_group *acts);
 void qt_feed_up(const qt_hand *hand, const qt_layer *layer);
 void qt_write_logits(const qt_hand *hand);
 void qt_choose(const qt_hand *hand);
