@@ -62,6 +62,7 @@ const qt_kernels *const *qt_runnable(void) {
     static const qt_kernels *const all[] = {
 #ifdef QT_X86
         &qt_avx512_vnni,
+        &qt_avx512vl_vnni,
         &qt_avx2_vnni,
         &qt_avx2,
 #endif

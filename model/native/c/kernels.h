@@ -51,7 +51,7 @@ int qt_cpu_has(int feature);
 
 extern const qt_kernels qt_portable;
 #ifdef QT_X86
-extern const qt_kernels qt_avx2, qt_avx2_vnni, qt_avx512_vnni;
+extern const qt_kernels qt_avx2, qt_avx2_vnni, qt_avx512vl_vnni, qt_avx512_vnni;
 #endif
 #ifdef QT_ARM
 extern const qt_kernels qt_neon_dot;
