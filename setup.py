@@ -1,7 +1,7 @@
 """Builds the C kernels of model/native. Everything else about the package is in pyproject.toml.
 
-The extension is optional: without a compiler the install succeeds and Quatrain computes with torch. It contains no
-Python code of the interpreter's (it is opened with ctypes), so one build serves every Python version: abi3.
+The extension is optional: without a compiler the install succeeds and Quatrain computes with torch. It uses
+nothing of the interpreter (it is opened with ctypes), so one build serves every Python version: abi3.
 Each path asks for its own instructions function by function; no machine flags are needed or wanted here.
 """
 
@@ -23,7 +23,13 @@ class BuildKernels(build_ext):
                 extension.extra_compile_args = ["/std:c11", "/O2"]
             else:
                 # A contracted multiply-add in one copy of a loop and not in another would change bits.
-                extension.extra_compile_args = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fvisibility=hidden"]
+                extension.extra_compile_args = [
+                    "-std=gnu11",
+                    "-O3",
+                    "-g0",
+                    "-ffp-contract=off",
+                    "-fvisibility=hidden",
+                ]
                 extension.libraries = [] if sys.platform == "win32" else ["m", "pthread"]
         super().build_extensions()
 

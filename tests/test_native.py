@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +17,13 @@ from gguf import GGMLQuantizationType as Type
 from gguf.quants import dequantize, quantize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from quatrain.model import native
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.native import door
 from quatrain.model.native.gguf_levels import quantise, read_levels
 from quatrain.model.native.layouts import KINDS, Levels, assemble
+from safetensors.numpy import load_file
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 
@@ -69,7 +72,12 @@ def packed(levels: Levels) -> tuple[door.Matrix, np.ndarray]:
 @pytest.mark.parametrize("isa", PATHS)
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(outputs=st.integers(1, 70), groups=st.integers(1, 9), rows=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
+@given(
+    outputs=st.integers(1, 70),
+    groups=st.integers(1, 9),
+    rows=st.integers(1, 9),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_product_is_exact(isa, kind, outputs, groups, rows, seed):
     rng = np.random.default_rng(seed)
     levels = random_levels(rng, kind, outputs, groups * 32)
@@ -91,7 +99,9 @@ def test_product_does_not_saturate(isa, kind):
             levels = Levels(row, np.full((16, 64), level, np.uint8), levels.scale, levels.second)
             matrix, _keep = packed(levels)
             x = np.full((3, 64), sign * 5.0, np.float32)
-            np.testing.assert_allclose(door.product(isa, matrix, x), rounded(x) @ as_floats(levels).T, rtol=1e-5)
+            np.testing.assert_allclose(
+                door.product(isa, matrix, x), rounded(x) @ as_floats(levels).T, rtol=1e-5
+            )
 
 
 @pytest.mark.parametrize("isa", PATHS)
@@ -139,7 +149,16 @@ def test_decoded_rows(isa, kind):
 BLOCK_BYTES = {Type.Q4_K: (144, 256), Type.Q5_K: (176, 256), Type.Q6_K: (210, 256)}
 
 
-def stored(values: np.ndarray, tensor_type: Type) -> SimpleNamespace:
+@dataclass
+class Stored:
+    """A tensor as a GGUF reader gives it."""
+
+    tensor_type: Type
+    data: np.ndarray
+    shape: np.ndarray
+
+
+def stored(values: np.ndarray, tensor_type: Type) -> Stored:
     """A tensor as a GGUF reader gives it. K-quants, which `gguf` cannot write, get random blocks."""
     if tensor_type in BLOCK_BYTES:
         size, inputs = BLOCK_BYTES[tensor_type]
@@ -153,7 +172,7 @@ def stored(values: np.ndarray, tensor_type: Type) -> SimpleNamespace:
         data = data.reshape(len(values), -1)
     else:
         data = quantize(values, tensor_type)
-    return SimpleNamespace(tensor_type=tensor_type, data=data, shape=np.array(values.shape[::-1]))
+    return Stored(tensor_type=tensor_type, data=data, shape=np.array(values.shape[::-1]))
 
 
 TYPES = [Type.F32, Type.F16, Type.BF16, Type.Q8_0, Type.Q5_0, Type.Q5_1, Type.Q4_0, Type.Q4_1, *BLOCK_BYTES]
@@ -177,7 +196,7 @@ def test_quantising_zeros_gives_zeros():
     assert not as_floats(quantise(np.zeros((16, 64), np.float32))).any()
 
 
-def tiny_tensors(config: ModelConfig, seed: int = 0, tied: bool = True) -> dict[str, SimpleNamespace]:
+def tiny_tensors(config: ModelConfig, seed: int = 0, tied: bool = True) -> dict[str, Stored]:
     """A random model as GGUF tensors, in several stored types."""
     rng = np.random.default_rng(seed)
     q, kv = config.heads * config.head_dim, config.kv_heads * config.head_dim
@@ -189,7 +208,7 @@ def tiny_tensors(config: ModelConfig, seed: int = 0, tied: bool = True) -> dict[
 
     def vector(name, length, middle):
         values = (middle + 0.2 * rng.standard_normal(length)).astype(np.float32)
-        tensors[name] = SimpleNamespace(tensor_type=Type.F32, data=values, shape=np.array([length]))
+        tensors[name] = Stored(tensor_type=Type.F32, data=values, shape=np.array([length]))
 
     for i in range(config.layers):
         matrix(f"blk.{i}.attn_q", q, config.width, Type.Q5_0)
@@ -210,7 +229,7 @@ def tiny_tensors(config: ModelConfig, seed: int = 0, tied: bool = True) -> dict[
     return tensors
 
 
-def reference(config: ModelConfig, tensors: dict[str, SimpleNamespace], ids: list[int]) -> list[np.ndarray]:
+def reference(config: ModelConfig, tensors: dict[str, Stored], ids: list[int]) -> list[np.ndarray]:
     """The same transformer in float64, straight from the definition: states after each layer, then logits."""
     w = {k: dequantize(t.data, t.tensor_type).astype(np.float64) for k, t in tensors.items()}
     n, half = len(ids), config.head_dim // 2
@@ -234,7 +253,9 @@ def reference(config: ModelConfig, tensors: dict[str, SimpleNamespace], ids: lis
         h = norm(x, w[p + "attn_norm.weight"])
         q, k, v = (h @ w[f"{p}attn_{s}.weight"].T + w.get(f"{p}attn_{s}.bias", 0.0) for s in "qkv")
         q, k = (turn(y.reshape(n, -1, config.head_dim)) for y in (q, k))
-        k, v = (np.repeat(y.reshape(n, config.kv_heads, -1), config.heads // config.kv_heads, 1) for y in (k, v))
+        k, v = (
+            np.repeat(y.reshape(n, config.kv_heads, -1), config.heads // config.kv_heads, 1) for y in (k, v)
+        )
         score = np.einsum("ihd,jhd->hij", q, k) / math.sqrt(config.head_dim)
         score = np.where(np.tril(np.ones((n, n), bool)), score, -np.inf)
         score = np.exp(score - score.max(-1, keepdims=True))
@@ -294,6 +315,7 @@ def test_forward_is_the_same_however_it_is_cut(isa, tiny):
         for rows in (*ROWS[:16], 64, 100):
             piece = slice(at, min(at + rows, 300))
             step = trunk.forward(ids[piece], at, storage, range(piece.stop - at))
+            assert step.taps is not None and all_at_once.taps is not None
             for mine, expected in zip(
                 (step.logits, step.best, step.logprob, step.taps),
                 (all_at_once.logits, all_at_once.best, all_at_once.logprob, all_at_once.taps),
@@ -366,8 +388,6 @@ def test_file_on_disk_equals_arrays_in_memory(tiny, tmp_path):
     for name, array in mapped.items():
         assert np.array_equal(array, tiny[name]), name
         assert array.ctypes.data % 64 == 0
-    from safetensors.numpy import load_file
-
     assert load_file(path).keys() == tiny.keys()
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(QuatrainError, match="damaged"):
@@ -377,7 +397,13 @@ def test_file_on_disk_equals_arrays_in_memory(tiny, tmp_path):
 def test_refusals(tiny):
     trunk = native.NativeTrunk(TINY, tiny)
     storage = trunk.allocate(16)
-    for ids, start, rows in (([], 0, None), ([203], 0, None), ([-1], 0, None), ([1], 16, None), ([1], -1, None)):
+    for ids, start, rows in (
+        ([], 0, None),
+        ([203], 0, None),
+        ([-1], 0, None),
+        ([1], 16, None),
+        ([1], -1, None),
+    ):
         with pytest.raises(ValueError):
             trunk.forward(ids, start, storage, rows)
     for rows in ([1], [-1], [0, 0]):
@@ -424,14 +450,46 @@ def test_works_in_a_forked_child(tiny):
 
 
 def test_idle_threads_sleep(tiny):
-    import time
-
     trunk = native.NativeTrunk(TINY, tiny, threads=4)
     trunk.forward([1], 0, trunk.allocate(16))
     time.sleep(0.05)
     before = time.process_time()
     time.sleep(0.2)
     assert time.process_time() - before < 0.02
+
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parent / "model" / "native" / "c"
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags", "run"),
+    [("cc", [], []), ("aarch64-linux-gnu-gcc", ["-static"], ["qemu-aarch64"])],
+    ids=["here", "neon"],
+)
+def test_paths_without_python(compiler, flags, run, tmp_path):
+    """The NEON path under emulation; the same program on this machine shows that the program is right."""
+    if missing := [tool for tool in (compiler, *run) if not shutil.which(tool)]:
+        pytest.skip(
+            f"{missing[0]} is not installed (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)"
+        )
+    program = tmp_path / "compare_paths"
+    files = [str(HERE / "compare_paths.c"), *map(str, SOURCES.glob("path_*.c")), str(SOURCES / "cpu.c")]
+    options = [
+        "-std=gnu11",
+        "-O1",
+        "-ffp-contract=off",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        *flags,
+        "-I",
+        str(SOURCES),
+    ]
+    subprocess.run([compiler, *options, *files, "-lm", "-o", str(program)], check=True)
+    result = subprocess.run([*run, str(program)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert ("neon_dot" in result.stdout) == bool(run) or os.uname().machine == "aarch64"
 
 
 def test_importing_costs_no_torch():

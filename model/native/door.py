@@ -95,8 +95,10 @@ def isa_paths() -> tuple[str, ...]:
     kernels = library()
     if isinstance(kernels, str):
         return ()
-    names = iter(lambda i=iter(range(99)): kernels.quatrain_path(next(i)), None)
-    return tuple(name.decode() for name in names)
+    names: list[str] = []
+    while name := kernels.quatrain_path(len(names)):
+        names.append(name.decode())
+    return tuple(names)
 
 
 def address(array: np.ndarray | None) -> int | None:
@@ -114,7 +116,7 @@ def matrix_of(packed: np.ndarray, kind: str, outputs: int, inputs: int) -> Matri
 
 
 def product(isa: str, matrix: Matrix, x: np.ndarray) -> np.ndarray:
-    """(rows, inputs) float32 -> (rows, outputs) float32 through quantised activations: kernels by themselves."""
+    """(rows, inputs) float32 -> (rows, outputs) float32 through quantised activations: one kernel by itself."""
     kernels = library()
     assert not isinstance(kernels, str)
     x = np.ascontiguousarray(x, np.float32)

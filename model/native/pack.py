@@ -2,8 +2,8 @@
 
 It knows GGUF tensor names and the safetensors container; it knows nothing of arithmetic or of processors.
 Names in the packed file: `output.<kind>`, `layers.<i>.<q|k|v|o|gate|up|down>.<kind>` (uint8, see layouts.py),
-`layers.<i>.<attn_norm|ffn_norm|q_bias|k_bias|v_bias>` and `final_norm` (float32), and `embedding.<kind>` if the
-input embedding is not the output matrix.
+`layers.<i>.<attn_norm|ffn_norm|q_bias|k_bias|v_bias>` and `final_norm` (float32), and `embedding.<kind>` if
+the input embedding is not the output matrix.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def plan(config: ModelConfig, tensors: Mapping[str, GgufTensor]) -> list[Entry]:
         raise QuatrainError(f"the native kernels cannot run this model: {reason}")
     missing = [name for name in _required(config) if name not in tensors]
     if missing:
-        raise QuatrainError(f"the model file lacks {missing[0]}" + f" and {len(missing) - 1} more" * (len(missing) > 1))
+        raise QuatrainError(
+            f"the model file lacks {missing[0]}" + f" and {len(missing) - 1} more" * (len(missing) > 1)
+        )
     entries = [_floats("final_norm", tensors["output_norm.weight"])]
     entries += [entry for i in range(config.layers) for entry in _layer_entries(config, tensors, i)]
     embedding = tensors["token_embd.weight"]
@@ -82,7 +84,11 @@ def write(config: ModelConfig, tensors: Mapping[str, GgufTensor], path: Path) ->
     header, at = {}, 0
     for entry in entries:
         size = int(np.prod(entry.shape)) * (4 if entry.dtype == "F32" else 1)
-        header[entry.name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [at, at + size]}
+        header[entry.name] = {
+            "dtype": entry.dtype,
+            "shape": list(entry.shape),
+            "data_offsets": [at, at + size],
+        }
         at += size
     text = json.dumps(header).encode()
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
@@ -104,7 +110,9 @@ def open_packed(path: Path) -> dict[str, np.ndarray]:
         first, last = (start + offset for offset in row["data_offsets"])
         if last > raw.size:
             raise QuatrainError(f"{path} is damaged: delete it and it will be made again")
-        arrays[name] = raw[first:last].view(np.float32 if row["dtype"] == "F32" else np.uint8).reshape(row["shape"])
+        arrays[name] = (
+            raw[first:last].view(np.float32 if row["dtype"] == "F32" else np.uint8).reshape(row["shape"])
+        )
     return arrays
 
 

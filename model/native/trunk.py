@@ -1,7 +1,7 @@
 """The transformer on the CPU: one native call per piece of input, over memory-mapped packed weights.
 
-It checks arguments, owns the arrays and their lifetimes, and cuts long inputs into chunks. The arithmetic is in
-`c/`. It knows neither tokens' meaning nor decoding strategy, and imports no torch.
+It checks arguments, owns the arrays and their lifetimes, and cuts long inputs into chunks. The arithmetic is
+in `c/`. It knows neither tokens' meaning nor decoding strategy, and imports no torch.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ import psutil
 from ..api import QuatrainError
 from ..config import ModelConfig
 from ..trunk import Step
-from .door import CHUNK, PHASES, Call, Layer, Matrix, Model, address, decode_rows, isa_paths, library, matrix_of
+from .door import (
+    CHUNK,
+    PHASES,
+    Call,
+    Layer,
+    Matrix,
+    Model,
+    address,
+    decode_rows,
+    isa_paths,
+    library,
+    matrix_of,
+)
 from .layouts import KINDS
 from .pack import unsupported
 
@@ -35,8 +47,8 @@ class Storage:
 class NativeTrunk:
     """A Llama- or Qwen2-family trunk on packed weights (see pack.py).
 
-    `taps` are numbers of layers: 0 is the embedding, i the state after i layers, `config.layers` the state after the
-    final norm. Not thread-safe: one thread owns a trunk. The weights' arrays are kept alive, not copied.
+    `taps` are numbers of layers: 0 is the embedding, i the state after i layers, `config.layers` the state
+    after the final norm. Not thread-safe: one thread owns a trunk. The weights' arrays are kept alive, not copied.
     """
 
     def __init__(
@@ -88,7 +100,7 @@ class NativeTrunk:
     def forward(
         self, ids: Sequence[int], start: int, storage: Storage, rows: Sequence[int] | None = None
     ) -> Step:
-        """Place `ids` at positions start, start+1, .. and attend to storage[0:start] and, causally, to themselves.
+        """Place `ids` at start, start+1, ..; they attend to storage[0:start] and, causally, to themselves.
 
         Logits come for `rows`, rising indices into ids (None: the last one only; empty: none). Every row's
         result has the same bits however many ids and rows come with it. Any number of ids: pieces of `CHUNK`
@@ -178,7 +190,9 @@ class NativeTrunk:
         tied = not any(name.startswith("embedding.") for name in self._tensors)
         embedding = output if tied else self._matrix("embedding", cfg.vocab, cfg.width)
         shape = (cfg.layers, cfg.width, cfg.heads, cfg.kv_heads, cfg.head_dim, cfg.ffn, cfg.vocab)
-        return Model(*shape, cfg.rms_eps, self._layers, embedding, output, self._floats("final_norm", cfg.width))
+        return Model(
+            *shape, cfg.rms_eps, self._layers, embedding, output, self._floats("final_norm", cfg.width)
+        )
 
     def _layer(self, i: int) -> Layer:
         cfg, prefix = self.config, f"layers.{i}."

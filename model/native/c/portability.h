@@ -13,7 +13,6 @@
 #define QT_INLINE static __forceinline
 #define QT_TARGET(features)
 #define QT_EXPORT __declspec(dllexport)
-#define QT_RESTRICT __restrict
 #else
 #define QT_INLINE static inline __attribute__((always_inline))
 #define QT_TARGET(features) __attribute__((target(features)))
@@ -22,7 +21,6 @@
 #else
 #define QT_EXPORT __attribute__((visibility("default")))
 #endif
-#define QT_RESTRICT restrict
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
