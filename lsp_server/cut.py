@@ -127,7 +127,9 @@ class Cutter:
         row = self._scene.row
         if row is None:
             return False
-        return any(w.startswith(word) for w in (*row.continues, *row.leads, *row.closers) if w != word or w.isalpha())
+        return any(
+            w.startswith(word) for w in (*row.continues, *row.leads, *row.closers) if w != word or w.isalpha()
+        )
 
     def _decide(self, begin: int, indent: int, word: str) -> None:
         scene, last = self._scene, self._last
@@ -156,7 +158,12 @@ class Cutter:
         elif indent < base:
             self._leave(begin, closer)
         elif level is Level.OPEN:
-            if indent <= base and not last.verdict.waits and not (continues and last.verdict.needs) and not closer:
+            if (
+                indent <= base
+                and not last.verdict.waits
+                and not (continues and last.verdict.needs)
+                and not closer
+            ):
                 self._stop(self._fallback(), "syntax")
         elif indent <= base and not closer and not continues and not scene.leads_on(word):
             if scan(scene.head + last.text + scene.rest[last.replace :], scene.row).balanced:
@@ -193,7 +200,11 @@ class Cutter:
         self._lines.append(line.rstrip())
         if self._repeats(line, first):
             return self._stop(self._fallback(), "suffix")
-        if len(self._lines) >= _REPEATS and len(set(self._lines[-_REPEATS:])) == 1 and len(line.strip()) >= _TRIVIAL:
+        if (
+            len(self._lines) >= _REPEATS
+            and len(set(self._lines[-_REPEATS:])) == 1
+            and len(line.strip()) >= _TRIVIAL
+        ):
             return self._stop(self._best_before(_REPEATS - 1), "loop")
         before = self._last
         self._last = self._boundary(index)
@@ -217,7 +228,9 @@ class Cutter:
             return
         if verdict.level is Level.LOOSE:
             self._loose = here
-        if self._single or (first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line):
+        if self._single or (
+            first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line
+        ):
             one = verdict.level is Level.OPEN and self._single
             self._stop(here if one else self._fallback(), "line" if one else "syntax")
         elif verdict.level is Level.RAISED and self._overclosed(here):

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .lexical import CLOSING, indent_unit, indentation, is_word, line_ending, width
 from .languages import LANGUAGES, Language, Node, Tree, byte_offset
+from .lexical import CLOSING, indent_unit, indentation, is_word, line_ending, width
 
 if TYPE_CHECKING:
     from .documents import Snapshot
@@ -52,7 +52,9 @@ class Scene:
         """Whether a line begins by closing something opened before it."""
         text = line.lstrip()
         for closer in self.row.closers if self.row else tuple(CLOSING):
-            if text.startswith(closer) and not (closer[-1].isalpha() and is_word(text[len(closer) :][:1] or " ")):
+            if text.startswith(closer) and not (
+                closer[-1].isalpha() and is_word(text[len(closer) :][:1] or " ")
+            ):
                 return True
         return False
 

@@ -25,7 +25,7 @@ def safe_offsets(
         source = to_bytes(text)
         for byte, kind in _node_ends(tree, row, start, start + len(source)):
             offset = len(source[: byte - start].decode("utf-8", "ignore"))
-            if 0 < offset and _RANK[kind] >= _RANK.get(found.get(offset, "line"), 0):
+            if offset > 0 and _RANK[kind] >= _RANK.get(found.get(offset, "line"), 0):
                 found[offset] = kind
     if text.strip():
         found.setdefault(len(text), "line")

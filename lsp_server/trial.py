@@ -150,7 +150,9 @@ class Trial:
             return Verdict(Level.RAISED, 1)
         if len(after.brackets) > (0 if not first else len(before.brackets)):
             return Verdict(Level.RAISED, 1)
-        deeper = "\n" in text.strip() and width(text.rstrip().split("\n")[-1]) > width(scene.head or text.lstrip("\n"))
+        deeper = "\n" in text.strip() and width(text.rstrip().split("\n")[-1]) > width(
+            scene.head or text.lstrip("\n")
+        )
         if text.rstrip().endswith(":") and scene.row is None:
             return Verdict(Level.OPEN, 0)
         return Verdict(Level.DONE, 0, grows=deeper)
@@ -165,7 +167,9 @@ class Trial:
             return Verdict(level, errors, remark=not inside, inside=inside)
         chain = _ancestors(leaf, line_start)
         owner = leaf.parent if leaf.parent is not None else leaf
-        text_node = next((n for n in (leaf, owner) if "string" in n.type or n.type in ("text", "raw_text")), None)
+        text_node = next(
+            (n for n in (leaf, owner) if "string" in n.type or n.type in ("text", "raw_text")), None
+        )
         inside = text_node is not None and text_node.start_byte < start and text_node.end_byte > end
         loose = errors > self.goal
         if loose and not scan(text, self.scene.row).balanced:
