@@ -70,6 +70,7 @@ class Cutter:
         self._best: _Boundary | None = None
         self._loose: _Boundary | None = None
         self._closing = False
+        self._begun = False
         self._result: Cut | None = None
 
     def feed(self, text: str) -> Cut | None:
@@ -78,6 +79,8 @@ class Cutter:
         while self._result is None and self._read < len(self._raw):
             index = self._read
             self._read += 1
+            if not self._begun and self._raw[index] not in " \t":
+                self._begins(self._raw[index])
             if self._raw[index] == "\n":
                 self._line_ends(index)
             elif self._fresh:
@@ -97,12 +100,20 @@ class Cutter:
 
     # Events
 
+    def _begins(self, char: str) -> None:
+        """The first character: a body that opens on the cursor's line is only meant if a new line follows."""
+        self._begun = True
+        if char != "\n" and self._scene.body and self._scene.head.strip():
+            self._scene = self._trial.scene = replace(self._scene, body="")
+
     def _reaches_rest(self, index: int) -> None:
         """Stop as soon as the first line says what stands right of the cursor, if that is more than closers."""
         rest = self._scene.rest.strip()
         if self._scene.rest_is_closers or not self._raw[: index + 1].endswith(rest):
             return
         text = self._raw[: index + 1 - len(rest)]
+        if self._scene.rest[0].isspace():
+            text = text.rstrip()
         if self._scene.before_line:
             if not text.strip():
                 return
@@ -148,9 +159,14 @@ class Cutter:
             elif scene.body == "members" and last.verdict.grows and indent <= base:
                 self._stop(self._fallback(), "block")
             return
-        continues = scene.row is not None and _first_word(word) in scene.row.continues
-        level = last.verdict.level
-        if level is Level.DONE and not last.verdict.remark:
+        row, level = scene.row, last.verdict.level
+        continues = row is not None and _first_word(word) in row.continues
+        braced = row is not None and not row.indented and word[0] == "{" and level is not Level.DONE
+        if braced and indent >= base:
+            return  # a brace on its own line opens the body of the line before
+        if last.verdict.remark and indent >= base:
+            return
+        if level is Level.DONE:
             if last.verdict.grows and indent > base:
                 return
             if last.verdict.grows or not scene.leads_on(word):
@@ -242,6 +258,7 @@ class Cutter:
         """The best way to put the stream's text up to `index` at the cursor."""
         best: _Boundary | None = None
         for text, taken in proposals(self._scene, self._raw[:index]):
+            text = self._without_comma(text)
             here = _Boundary(index, text, taken, self._trial.judge(text, taken))
             if best is None or here.verdict.level > best.verdict.level:
                 best = here
@@ -249,10 +266,21 @@ class Cutter:
                 break
         return best or _Boundary(index, "", 0, Verdict(Level.RAISED, 0))
 
+    def _without_comma(self, text: str) -> str:
+        """Text without a comma that the language forbids before a closer."""
+        row, scene = self._scene.row, self._scene
+        forbidden = row is not None and not row.trailing_comma and not scene.rest.strip()
+        if forbidden and text.rstrip().endswith(",") and scene.closes(scene.below):
+            return text.rstrip()[:-1]
+        return text
+
     def _may_lead_on(self, text: str) -> bool:
         """Whether the next line could continue this one, so that its first character must be awaited."""
         row = self._scene.row
-        return row is not None and bool(row.leads) and text.rstrip()[-1:] not in (";", "}", "{", ",")
+        line = text.rstrip()[text.rstrip().rfind("\n") + 1 :]
+        if row is None or not row.leads or line[-1:] in (";", "{", ","):
+            return False
+        return line[-1:] != "}" or "{" in line
 
     def _repeats(self, line: str, first: bool) -> bool:
         """Whether a line says what the document says further down."""

@@ -46,7 +46,9 @@ def outline(language: str, far: str, room: int, wanted: frozenset[str] = frozens
 def _items(language: str, far: str) -> tuple[Item, ...]:
     row = LANGUAGES[language]
     left_open = scan(far, row).brackets
-    closing = "\n" + "".join({"(": ")", "[": "]", "{": "}"}[b] for b in reversed(left_open)) if left_open else ""
+    closing = (
+        "\n" + "".join({"(": ")", "[": "]", "{": "}"}[b] for b in reversed(left_open)) if left_open else ""
+    )
     source = to_bytes(far + closing)
     tree = parse_bytes(language, source)
     if tree is None:
@@ -70,7 +72,9 @@ def _collect(
             text = source[name.start_byte : name.end_byte].decode("utf-8", "replace") if name else ""
             body = target.child_by_field_name("body")
             is_class = target.type in row.classes
-            found.append(_item(child, lines, _short(child, body, row, lines, source), 2 if depth else 1, text))
+            found.append(
+                _item(child, lines, _short(child, body, row, lines, source), 2 if depth else 1, text)
+            )
             if is_class and body is not None:
                 _collect(body, row, source, lines, found, depth + 1)
         elif kind in row.bodies or child.is_error or kind.startswith(("preproc_if", "export_", "linkage_")):
@@ -138,7 +142,12 @@ def _open_headers(far: str) -> tuple[int, ...]:
 
 
 def _write(
-    far: str, items: tuple[Item, ...], headers: tuple[int, ...], row: Language | None, room: int, wanted: frozenset[str]
+    far: str,
+    items: tuple[Item, ...],
+    headers: tuple[int, ...],
+    row: Language | None,
+    room: int,
+    wanted: frozenset[str],
 ) -> str:
     lines = far.split("\n")
     kept: dict[int, tuple[int, str]] = {r: (r, lines[r]) for r in headers}

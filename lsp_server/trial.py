@@ -71,6 +71,8 @@ class Trial:
         self.language = snapshot.language
         self.base = self.goal = 0
         self.tree: Tree | None = None
+        self.left = self.right = b""
+        self.point = point_at(b"", 0)
         if not isinstance(snapshot.tree, Tree) or scene.row is None:
             return
         source = to_bytes(snapshot.text)
@@ -174,12 +176,14 @@ class Trial:
         loose = errors > self.goal
         if loose and not scan(text, self.scene.row).balanced:
             return Verdict(Level.RAISED, errors)
-        level, waits, needs = self._finish(chain, source, start, end)
+        level, waits, needs = self._finish(chain, source, start, end, last)
         if loose:
             level = min(level, Level.LOOSE)
         return Verdict(level, errors, self._grows(chain, last), inside=inside, waits=waits, needs=needs)
 
-    def _finish(self, chain: list[Node], source: bytes, start: int, end: int) -> tuple[Level, bool, bool]:
+    def _finish(
+        self, chain: list[Node], source: bytes, start: int, end: int, last: int
+    ) -> tuple[Level, bool, bool]:
         """Whether the last statement is finished; whether it waits for a definition; whether it needs a clause."""
         row = self.scene.row
         assert row is not None
@@ -190,6 +194,8 @@ class Trial:
                 return Level.OPEN, False, True
             if row.indented and node.type in row.bodies and not _code_children(node):
                 return Level.OPEN, False, False
+            if node.type in row.labels and len(_code_children(node)) < 2 and source[last : last + 1] == b":":
+                return Level.OPEN, False, True
             if node.type == "element" and node.start_byte >= start and _unclosed(node, source):
                 return Level.OPEN, False, False
         if any(node.type in row.decorators for node in chain):
@@ -214,11 +220,13 @@ class Trial:
 
     def _grows(self, chain: list[Node], last: int) -> bool:
         row = self.scene.row
-        if row is None or not row.indented:
+        top = _top(chain, row.bodies) if row else None
+        if row is None or top is None:
             return False
-        top = _top(chain, row.bodies)
+        if not row.indented:
+            return any(n.type in row.labels and n.start_point.row < chain[0].start_point.row for n in chain)
         return any(
-            node.type in row.bodies and top is not None and node.start_point.row > top.start_point.row
+            node.type in row.bodies and node.start_point.row > top.start_point.row
             for node in [*chain, *_spine(top)]
             if node.start_byte <= last
         )
