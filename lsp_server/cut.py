@@ -237,7 +237,7 @@ class Cutter:
             self._best = here
             if ended or self._single or verdict.inside:
                 self._stop(here, "end_token" if ended else "line")
-            elif verdict.remark and not scene.head.strip():
+            elif verdict.remark and not scene.head.strip() and not self._among_remarks():
                 return
             elif not scene.body and not verdict.grows and not self._may_lead_on(here.text):
                 self._stop(here, "line" if verdict.remark else "statement")
@@ -265,6 +265,12 @@ class Cutter:
             if best.verdict.level is Level.DONE:
                 break
         return best or _Boundary(index, "", 0, Verdict(Level.RAISED, 0))
+
+    def _among_remarks(self) -> bool:
+        """Whether the cursor stands among lines of comment: then one more line of comment is a whole answer."""
+        mark = self._scene.row.comment[0] if self._scene.row else "#"
+        near = self._scene.above if not self._scene.spaced else ""
+        return near.lstrip().startswith(mark) or len(self._lines) >= 3
 
     def _without_comma(self, text: str) -> str:
         """Text without a comma that the language forbids before a closer."""
@@ -315,6 +321,9 @@ class Cutter:
             return
         raw = at.text if self._keeps_layout(at) else at.text.rstrip()
         text = self._trial.rendered(raw)
+        if self._trial.harms(text, at.replace):
+            self._result = Cut("", 0, "syntax")
+            return
         tree, start, _ = self._trial.put(text, at.replace)
         self._result = Cut(text, at.replace, reason, safe_offsets(tree, self._scene.row, start, text))
 

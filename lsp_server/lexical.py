@@ -14,6 +14,8 @@ from .grammars import Language
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 CLOSING = frozenset(PAIRS.values())
 TAB_WIDTH = 4
+# The first tab or all spaces of an indented line; a line of a block comment is one column off.
+_INDENTED = re.compile(r"^(\t| +)(?=[^\s*])", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +91,7 @@ def line_ending(text: str) -> str:
 
 def indent_unit(text: str) -> str:
     """One step of indentation in a file: a tab, or the narrowest indentation seen, by default four spaces."""
-    narrowest = 8
-    found = False
-    for line in text[:20_000].splitlines():
-        if line.startswith("\t"):
-            return "\t"
-        blanks = len(line) - len(line.lstrip(" "))
-        if 1 < blanks < len(line.rstrip()) and line.lstrip()[:1] not in "*":
-            narrowest, found = min(narrowest, blanks), True
-    return " " * (narrowest if found else 4)
+    blanks = [found for found in _INDENTED.findall(text, 0, 12_000) if found != " "]
+    if "\t" in blanks:
+        return "\t"
+    return min(blanks, key=len) if blanks and len(min(blanks, key=len)) <= 8 else "    "

@@ -45,8 +45,9 @@ def _before_words(text: str, rest: str) -> Iterator[tuple[str, int]]:
     places = [i for i in range(len(text)) if text.startswith(rest[0], i)] if rest else []
     places.sort(key=lambda i: (-_shared(text[i:], rest), i))
     for place in places[:4]:
-        # One common character at the very beginning is an accident, not a repetition.
-        if place or _shared(text, rest) > 1:
+        # Few characters in common are an accident, not a repetition, where they would split a word.
+        glued = not place or (is_word(rest[0]) and is_word(text[place - 1]))
+        if not glued or _shared(text[place:], rest) >= min(3, len(rest)):
             yield text[:place], 0
     if text and not (is_word(text[-1]) and is_word(rest[0])):
         yield text, 0

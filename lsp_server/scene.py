@@ -92,7 +92,7 @@ def look(snapshot: Snapshot) -> Scene:
         header=header,
         before_line=before_line,
         eol=line_ending(text),
-        unit=indent_unit(text),
+        unit="\t" if head.startswith("\t") else indent_unit(text),
     )
 
 

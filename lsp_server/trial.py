@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from .languages import COMMENTS, Node, Tree, byte_offset, parse_bytes, point_after, point_at, to_bytes
+from .languages import (
+    COMMENTS,
+    Node,
+    Tree,
+    byte_offset,
+    edit_tree,
+    parse_bytes,
+    point_after,
+    point_at,
+    to_bytes,
+)
 from .lexical import scan, width
 from .reduce import reduce
 from .scene import Scene, adapt
@@ -18,6 +28,7 @@ from .scene import Scene, adapt
 if TYPE_CHECKING:
     from .documents import Snapshot
 
+BELIEVED = 40_000  # characters
 VOID_TAGS = frozenset(
     b"area base br col embed hr img input link meta param source track wbr !doctype".split()
 )
@@ -68,6 +79,7 @@ class Trial:
 
     def __init__(self, snapshot: Snapshot, scene: Scene) -> None:
         self.scene = scene
+        self._snapshot = snapshot
         self.language = snapshot.language
         self.base = self.goal = 0
         self.tree: Tree | None = None
@@ -77,13 +89,13 @@ class Trial:
             return
         source = to_bytes(snapshot.text)
         cursor = byte_offset(snapshot.text, snapshot.cursor)
-        self.left, self.right = reduce(source, snapshot.tree, cursor)
-        self.tree = self._parse(b"", 0)
+        self.left, self.right = reduce(scene.row, source, snapshot.tree, cursor)
+        whole = len(self.left) + len(self.right) == len(source)
+        self.tree = snapshot.tree if whole else self._parse(b"", 0)
         self.base = count_errors(self.tree) if self.tree else 0
-        if len(self.left) + len(self.right) < len(source) and self.base > count_errors(snapshot.tree):
+        if not whole and self.base and not snapshot.tree.root_node.has_error:
             self.left, self.right = source[:cursor], source[cursor:]
-            self.tree = snapshot.tree
-            self.base = count_errors(snapshot.tree)
+            self.tree, self.base = snapshot.tree, 0
         self.point = point_at(self.left, len(self.left))
         self.goal = min(self.base, self._errors_without_line()) if self.base else 0
 
@@ -120,6 +132,25 @@ class Trial:
         """Text as it goes into the file: its line endings and indentation, and its own line if it needs one."""
         text = adapt(self.scene, text)
         return text + self.scene.eol + self.scene.head if self.scene.before_line else text
+
+    def harms(self, text: str, replace: int) -> bool:
+        """Whether the whole document, not only the reduced one, would have more errors than before.
+
+        Asked once, at the end. A large document without errors is believed: there the two have never differed.
+        """
+        tree = self._snapshot.tree
+        if not isinstance(tree, Tree) or self.tree is None:
+            return False
+        if not tree.root_node.has_error and len(self._snapshot.text) > BELIEVED:
+            return False
+        cursor = self._snapshot.cursor
+        after = self._snapshot.text
+        trial = tree.copy()
+        edit_tree(trial, after, cursor, cursor + replace, text)
+        after = after[:cursor] + text + after[cursor + replace :]
+        now = parse_bytes(self.language, to_bytes(after), trial)
+        before = count_errors(tree)
+        return now is not None and count_errors(now, before) > before
 
     def judge(self, text: str, replace: int) -> Verdict:
         """Whether raw model text, as it would be put into the file, may stand at the cursor."""
@@ -216,7 +247,10 @@ class Trial:
         begin = source.rfind(b"\n", 0, top.start_byte) + 1
         own = width(source[begin : top.start_byte + 1].decode("utf-8", "replace"))
         below = self.scene.below
-        return not (width(below) > own or self.scene.closes(below))
+        braced = self.scene.row is not None and not self.scene.row.indented and below.lstrip().startswith("{")
+        return not (
+            width(below) > own or self.scene.closes(below) or braced or top.type.startswith("preproc")
+        )
 
     def _grows(self, chain: list[Node], last: int) -> bool:
         row = self.scene.row
