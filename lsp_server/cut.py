@@ -291,10 +291,10 @@ class Cutter:
     def _repeats(self, line: str, first: bool) -> bool:
         """Whether a line says what the document says further down."""
         below, line = self._scene.below, line.rstrip()
-        if len(line.strip()) >= _TRIVIAL or first:
-            same = line.strip() == below.strip() if first else line == below
-            if same:
-                return True
+        if (len(line.strip()) >= _TRIVIAL or first) and line == below:
+            return True
+        if first and self._scene.closes(line) and line.strip() == below.strip():
+            return True
         return bool(_DEFINITION.match(line)) and f"\n{line}{self._scene.eol}" in self._after
 
     def _overclosed(self, here: _Boundary) -> bool:

@@ -34,10 +34,9 @@ def whitespace(cut: Cut, snapshot: Snapshot) -> bool:
 def repeats_above(cut: Cut, snapshot: Snapshot) -> bool:
     """The completed line says the same as the line above it."""
     start = snapshot.text.rfind("\n", 0, snapshot.cursor) + 1
-    line = (snapshot.text[start : snapshot.cursor] + cut.text).strip()
-    above = snapshot.text[:start].rstrip()
-    above = above[above.rfind("\n") + 1 :].strip()
-    return "\n" not in line and len(line) >= ALIKE_FROM and line == above
+    mine = _lines(snapshot.text[start : snapshot.cursor] + cut.text)
+    above = _lines(snapshot.text[:start].rstrip()[-1_000:])[-1:]
+    return mine == above and len(mine[0].strip()) >= ALIKE_FROM
 
 
 def repeats_below(cut: Cut, snapshot: Snapshot) -> bool:
@@ -48,7 +47,7 @@ def repeats_below(cut: Cut, snapshot: Snapshot) -> bool:
     newline = after.find("\n")
     if newline >= 0 and not after[:newline].strip():
         after = after[newline + 1 :]
-    return bool(mine) and len(mine[0]) >= ALIKE_FROM and _lines(after)[: len(mine)] == mine
+    return bool(mine) and len(mine[0].strip()) >= ALIKE_FROM and _lines(after)[: len(mine)] == mine
 
 
 def loop(cut: Cut, snapshot: Snapshot) -> bool:
@@ -63,7 +62,8 @@ def loop(cut: Cut, snapshot: Snapshot) -> bool:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    """Lines with something on them. Their indentation counts: `return x` one level further out is another thing."""
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
 Filter = Callable[[Cut, "Snapshot"], bool]

@@ -87,7 +87,7 @@ def test_suffix_ends_at_a_border() -> None:
             borders += 1
             continue
         first = end + len(rest) - len(rest.lstrip())
-        node = tree.root_node.descendant_for_byte_range(first, first + 1) 
+        node = tree.root_node.descendant_for_byte_range(first, first + 1)
         while node is not None and node.parent is not None and node.parent.start_byte == node.start_byte:
             node = node.parent
         kind = node.type if node is not None else ""

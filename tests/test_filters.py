@@ -62,3 +62,9 @@ def test_confidence_is_a_threshold() -> None:
     assert filters.apply(cut, BODY, (0.5, 0.5), threshold=0.4) is cut
     assert filters.apply(cut, BODY, (), threshold=0.9) is cut
     assert filters.confidence((0.25, 1.0)) == pytest.approx(0.5)
+
+
+def test_indentation_makes_another_line() -> None:
+    snapshot = at("def f(x):\n    if x:\n        return False\n|\n")
+    cut = Cut("    return False", 0, "statement")
+    assert filters.apply(cut, snapshot, ()) is cut
