@@ -1,20 +1,58 @@
+<<<<<<< HEAD
 """Decides when a completion is finished and what of it is offered. First version: the end of the line.
 
 Knows text; the syntax cut takes this place.
+=======
+"""Reads what a model says, as it says it, and decides where the completion ends.
+
+Knows the document around the cursor and its syntax; knows nothing of tokens, tensors or editors. Every decision
+is taken at a fixed place of the text (a line's end, a line's first character), whatever the size of the rounds.
+>>>>>>> syntax
 """
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from dataclasses import dataclass
 
 from quatrain.lsp_server.documents import Snapshot
+=======
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .lexical import is_word, scan, width
+from .merge import proposals
+from .scene import look
+from .stops import safe_offsets
+from .trial import Level, Trial, Verdict
+
+if TYPE_CHECKING:
+    from .documents import Snapshot
+
+_DEFINITION = re.compile(
+    r"\s*(@|(export |pub |public |private |protected |static |async |default |abstract |local )*"
+    r"(def|class|function|func|fn|struct|interface|enum|impl|trait|module)\b)"
+)
+_TRIVIAL = 3  # shorter lines are alike by accident
+_REPEATS = 3  # the same line so many times in a row is a loop
+>>>>>>> syntax
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
+<<<<<<< HEAD
     """`text` to insert; `replace` code points right of the cursor give way to it; `reason` says why it ends
     there, or, for an empty text, why nothing is offered. `safe` are (offset, kind) places in `text` up to which
     it may be accepted."""
+=======
+    """A completion, cut.
+
+    `text` goes in at the cursor and takes the place of `replace` characters right of it. `reason` says why it
+    ends where it ends or, when `text` is empty, why nothing is offered. `safe` are (offset, kind) pairs at which
+    a part of the text may be accepted.
+    """
+>>>>>>> syntax
 
     text: str
     replace: int
@@ -22,6 +60,7 @@ class Cut:
     safe: tuple[tuple[int, str], ...] = ()
 
 
+<<<<<<< HEAD
 class Cutter:
     """Reads the accepted text round by round."""
 
@@ -39,3 +78,300 @@ class Cutter:
     def finish(self, reason: str) -> Cut:
         """The stream ended by itself."""
         return Cut(self.text.partition("\n")[0], 0, reason)
+=======
+@dataclass(frozen=True, slots=True)
+class _Boundary:
+    """A line's end in the stream: where it is, the text it would give, and the verdict on that."""
+
+    at: int
+    text: str
+    replace: int
+    verdict: Verdict
+
+
+class Cutter:
+    """Follows one stream. `feed` it until it returns a `Cut`, or `finish` it when the stream ends by itself."""
+
+    def __init__(self, snapshot: Snapshot, mode: str = "auto") -> None:
+        self._scene = look(snapshot)
+        self._trial = Trial(snapshot, self._scene)
+        self._after = snapshot.text[snapshot.cursor :]
+        self._single = mode == "line"
+        self._raw = ""
+        self._read = 0  # how much of the stream has been looked at
+        self._line = 0  # where the current line begins
+        self._fresh = False  # the current line's first word is still to be looked at
+        self._lines: list[str] = []
+        self._base: int | None = width(self._scene.head) if self._scene.head.strip() else None
+        self._last: _Boundary | None = None
+        self._best: _Boundary | None = None
+        self._loose: _Boundary | None = None
+        self._closing = False
+        self._begun = False
+        self._result: Cut | None = None
+
+    def feed(self, text: str) -> Cut | None:
+        """Take one more round's text. None: go on; a `Cut`: stop, this is the result."""
+        self._raw += text.replace("\r", "")
+        while self._result is None and self._read < len(self._raw):
+            index = self._read
+            self._read += 1
+            if not self._begun and self._raw[index] not in " \t":
+                self._begins(self._raw[index])
+            if self._raw[index] == "\n":
+                self._line_ends(index)
+            elif self._fresh:
+                self._line_begins(index)
+            elif self._line == 0 and self._scene.rest.strip():
+                self._reaches_rest(index)
+        return self._result
+
+    def finish(self, reason: str) -> Cut:
+        """The stream ended by itself: the best that is safe so far, possibly nothing."""
+        if self._result is None and reason == "end_token" and self._raw[self._line :].strip():
+            self._line_ends(len(self._raw), ended=True)
+        if self._result is None:
+            self._stop(self._fallback(), reason)
+        assert self._result is not None
+        return self._result
+
+    # Events
+
+    def _begins(self, char: str) -> None:
+        """The first character: a body that opens on the cursor's line is only meant if a new line follows."""
+        self._begun = True
+        if char != "\n" and self._scene.body and self._scene.head.strip():
+            self._scene = self._trial.scene = replace(self._scene, body="")
+
+    def _reaches_rest(self, index: int) -> None:
+        """Stop as soon as the first line says what stands right of the cursor, if that is more than closers."""
+        rest = self._scene.rest.strip()
+        if self._scene.rest_is_closers or not self._raw[: index + 1].endswith(rest):
+            return
+        text = self._raw[: index + 1 - len(rest)]
+        if self._scene.rest[0].isspace():
+            text = text.rstrip()
+        if self._scene.before_line:
+            if not text.strip():
+                return
+            self._scene = self._trial.scene = replace(self._scene, before_line=False)
+        verdict = self._trial.judge(text, 0)
+        if verdict.level is Level.DONE:
+            self._stop(_Boundary(index, text, 0, verdict), "suffix")
+
+    def _line_begins(self, index: int) -> None:
+        """A further line's first word: does the statement or the block go on?"""
+        if self._raw[index] in " \t":
+            return
+        begin = self._line + len(self._raw[self._line :]) - len(self._raw[self._line :].lstrip(" \t"))
+        word = self._raw[begin : index + 1]
+        if self._undecided(word):
+            return
+        self._fresh = False
+        self._decide(begin, width(self._raw[self._line : begin + 1]), word)
+
+    def _undecided(self, word: str) -> bool:
+        """Whether the first characters of a line may still become a word that continues a statement."""
+        row = self._scene.row
+        if row is None:
+            return False
+        return any(
+            w.startswith(word) for w in (*row.continues, *row.leads, *row.closers) if w != word or w.isalpha()
+        )
+
+    def _decide(self, begin: int, indent: int, word: str) -> None:
+        scene, last = self._scene, self._last
+        if last is None:
+            floor = scene.header if scene.body else width(scene.head)
+            if (scene.head.strip() or scene.body) and (indent <= floor if scene.body else indent < floor):
+                self._stop(None, "block")
+            return
+        if scan(scene.head + self._raw[: self._line], scene.row).quote:
+            return
+        closer = scene.closes(word)
+        base = self._base if self._base is not None else 0
+        if scene.body:
+            if indent <= scene.header:
+                self._leave(begin, closer)
+            elif scene.body == "members" and last.verdict.grows and indent <= base:
+                self._stop(self._fallback(), "block")
+            return
+        row, level = scene.row, last.verdict.level
+        continues = row is not None and _first_word(word) in row.continues
+        braced = row is not None and not row.indented and word[0] == "{" and level is not Level.DONE
+        if braced and indent >= base:
+            return  # a brace on its own line opens the body of the line before
+        if last.verdict.remark and indent >= base:
+            return
+        if level is Level.DONE:
+            if last.verdict.grows and indent > base:
+                return
+            if last.verdict.grows or not scene.leads_on(word):
+                self._stop(last, "block" if last.verdict.grows else "statement")
+        elif indent < base:
+            self._leave(begin, closer)
+        elif level is Level.OPEN:
+            if (
+                indent <= base
+                and not last.verdict.waits
+                and not (continues and last.verdict.needs)
+                and not closer
+            ):
+                self._stop(self._fallback(), "syntax")
+        elif indent <= base and not closer and not continues and not scene.leads_on(word):
+            if scan(scene.head + last.text + scene.rest[last.replace :], scene.row).balanced:
+                self._stop(self._fallback(), "syntax")
+
+    def _leave(self, begin: int, closer: bool) -> None:
+        """A line stands outside the block. Its closer is wanted only where the document lacks one."""
+        if closer and self._trial.base > 0 and not self._scene.rest.strip():
+            self._closing = True
+            return
+        best = self._fallback()
+        if best is not None and closer and self._scene.rest.strip().startswith(self._raw[begin]):
+            best = replace(best, text=self._raw[:begin], replace=0)
+        self._stop(best, "block")
+
+    def _line_ends(self, index: int, ended: bool = False) -> None:
+        """A line is complete: judge the text up to here and decide."""
+        scene = self._scene
+        if self._fresh and self._raw[self._line : index].strip():
+            self._fresh = False
+            begin = index - len(self._raw[self._line : index].lstrip(" \t"))
+            self._decide(begin, width(self._raw[self._line : index]), self._raw[begin:index])
+            if self._result is not None:
+                return
+        first = self._line == 0
+        line = (scene.head if first else "") + self._raw[self._line : index]
+        self._line, self._fresh = index + 1, True
+        if not self._raw[:index].strip() and self._single:
+            return self._stop(None, "line")
+        if not line.strip() or (first and not self._raw[:index].strip()):
+            return None
+        if self._base is None:
+            self._base = width(line)
+        self._lines.append(line.rstrip())
+        if self._repeats(line, first):
+            return self._stop(self._fallback(), "suffix")
+        if (
+            len(self._lines) >= _REPEATS
+            and len(set(self._lines[-_REPEATS:])) == 1
+            and len(line.strip()) >= _TRIVIAL
+        ):
+            return self._stop(self._best_before(_REPEATS - 1), "loop")
+        before = self._last
+        self._last = self._boundary(index)
+        if self._closing:
+            better = before is None or self._last.verdict.errors < before.verdict.errors
+            good = better and self._last.verdict.level >= Level.OPEN
+            return self._stop(self._last if good else self._fallback(), "block")
+        return self._weigh(self._last, first, ended)
+
+    def _weigh(self, here: _Boundary, first: bool, ended: bool) -> None:
+        """Go on or stop at a line's end."""
+        scene, verdict = self._scene, here.verdict
+        if verdict.level is Level.DONE:
+            self._best = here
+            if ended or self._single or verdict.inside:
+                self._stop(here, "end_token" if ended else "line")
+            elif verdict.remark and not scene.head.strip() and not self._among_remarks():
+                return
+            elif not scene.body and not verdict.grows and not self._may_lead_on(here.text):
+                self._stop(here, "line" if verdict.remark else "statement")
+            return
+        if verdict.level is Level.LOOSE:
+            self._loose = here
+        if self._single or (
+            first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line
+        ):
+            one = verdict.level is Level.OPEN and self._single
+            self._stop(here if one else self._fallback(), "line" if one else "syntax")
+        elif verdict.level is Level.RAISED and self._overclosed(here):
+            self._stop(self._fallback(), "block")
+
+    # Judgements
+
+    def _boundary(self, index: int) -> _Boundary:
+        """The best way to put the stream's text up to `index` at the cursor."""
+        best: _Boundary | None = None
+        for text, taken in proposals(self._scene, self._raw[:index]):
+            text = self._without_comma(text)
+            here = _Boundary(index, text, taken, self._trial.judge(text, taken))
+            if best is None or here.verdict.level > best.verdict.level:
+                best = here
+            if best.verdict.level is Level.DONE:
+                break
+        return best or _Boundary(index, "", 0, Verdict(Level.RAISED, 0))
+
+    def _among_remarks(self) -> bool:
+        """Whether the cursor stands among lines of comment: then one more line of comment is a whole answer."""
+        mark = self._scene.row.comment[0] if self._scene.row else "#"
+        near = self._scene.above if not self._scene.spaced else ""
+        return near.lstrip().startswith(mark) or len(self._lines) >= 3
+
+    def _without_comma(self, text: str) -> str:
+        """Text without a comma that the language forbids before a closer."""
+        row, scene = self._scene.row, self._scene
+        forbidden = row is not None and not row.trailing_comma and not scene.rest.strip()
+        if forbidden and text.rstrip().endswith(",") and scene.closes(scene.below):
+            return text.rstrip()[:-1]
+        return text
+
+    def _may_lead_on(self, text: str) -> bool:
+        """Whether the next line could continue this one, so that its first character must be awaited."""
+        row = self._scene.row
+        line = text.rstrip()[text.rstrip().rfind("\n") + 1 :]
+        if row is None or not row.leads or line[-1:] in (";", "{", ","):
+            return False
+        return line[-1:] != "}" or "{" in line
+
+    def _repeats(self, line: str, first: bool) -> bool:
+        """Whether a line says what the document says further down."""
+        below, line = self._scene.below, line.rstrip()
+        if (len(line.strip()) >= _TRIVIAL or first) and line == below:
+            return True
+        if first and self._scene.closes(line) and line.strip() == below.strip():
+            return True
+        return bool(_DEFINITION.match(line)) and f"\n{line}{self._scene.eol}" in self._after
+
+    def _overclosed(self, here: _Boundary) -> bool:
+        """Whether the text closes what was opened before the cursor's line: nothing after it can mend that."""
+        text = self._scene.head + self._raw[: here.at]
+        lowest = scan(text, self._scene.row).low > scan(self._scene.head, self._scene.row).low
+        return lowest or (not self._scene.head.strip() and self._scene.closes(text) and len(self._lines) == 1)
+
+    def _fallback(self) -> _Boundary | None:
+        return self._best or self._loose
+
+    def _best_before(self, lines: int) -> _Boundary | None:
+        """The boundary that stands `lines` lines back, if it is finished."""
+        text = "\n".join(self._raw[: self._line - 1].split("\n")[:-lines])
+        verdict = self._trial.judge(text, 0)
+        if verdict.level is Level.DONE and not self._scene.rest.strip():
+            return _Boundary(len(text), text, 0, verdict)
+        return None
+
+    def _stop(self, at: _Boundary | None, reason: str) -> None:
+        """Settle the result."""
+        if at is None or not at.text.strip():
+            self._result = Cut("", 0, "suffix" if at is not None and reason == "statement" else reason)
+            return
+        raw = at.text if self._keeps_layout(at) else at.text.rstrip()
+        text = self._trial.rendered(raw)
+        if self._trial.harms(text, at.replace):
+            self._result = Cut("", 0, "syntax")
+            return
+        tree, start, _ = self._trial.put(text, at.replace)
+        self._result = Cut(text, at.replace, reason, safe_offsets(tree, self._scene.row, start, text))
+
+    def _keeps_layout(self, at: _Boundary) -> bool:
+        """Blanks at the end stay where something follows on the same line."""
+        return bool(self._scene.rest.strip()) and not self._scene.before_line and at.text[-1:] in " \t\n"
+
+
+def _first_word(text: str) -> str:
+    for index, char in enumerate(text):
+        if not is_word(char):
+            return text[:index]
+    return text
+>>>>>>> syntax

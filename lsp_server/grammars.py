@@ -17,7 +17,7 @@ class Language:
     `opens` is a pattern for the end of a line after which a body is expected. `leads` are the beginnings of a
     line that continue the expression of the line before. `closers` begin a line that ends an enclosing block.
     `needs` names a node kind that is unfinished until it holds one of some child kinds.
-    `decorators` are node kinds that mean nothing without the definition after them.
+    `decorators` are node kinds that mean nothing without the definition after them, `labels` the arms of a switch.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Language:
     imports: frozenset[str] = frozenset()
     arguments: frozenset[str] = frozenset()
     decorators: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
     needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
     continues: tuple[str, ...] = ()
     closers: tuple[str, ...] = ("}", ")", "]")
@@ -39,6 +40,7 @@ class Language:
     quotes: tuple[str, ...] = ('"', "'")
     elided: str = "{ /* ... */ }"
     indented: bool = False
+    trailing_comma: bool = True
 
 
 def _kinds(words: str) -> frozenset[str]:
@@ -83,7 +85,8 @@ _JAVASCRIPT = Language(
     arguments=_kinds("arguments formal_parameters array object named_imports"),
     decorators=_kinds("decorator"),
     needs=_TRY,
-    continues=("else", "catch", "finally", "while"),
+    labels=_kinds("switch_case switch_default"),
+    continues=("case", "default", "else", "catch", "finally", "while"),
     opens=r"([{(\[]|=>|<[A-Za-z][^<>]*>|<>)\s*$",
     leads=_JS_LEADS,
     closers=("}", ")", "]", "</"),
@@ -106,6 +109,7 @@ def _typescript(name: str, ids: tuple[str, ...], extensions: tuple[str, ...], lo
         arguments=_JAVASCRIPT.arguments | {"type_arguments", "type_parameters"},
         decorators=_JAVASCRIPT.decorators,
         needs=_TRY,
+        labels=_JAVASCRIPT.labels,
         continues=_JAVASCRIPT.continues,
         opens=_JAVASCRIPT.opens if loader == "language_tsx" else r"([{(\[]|=>)\s*$",
         leads=_JS_LEADS,
@@ -131,7 +135,8 @@ ROWS = (
         arguments=_kinds("argument_list formal_parameters array_initializer type_arguments"),
         decorators=_kinds("marker_annotation annotation"),
         needs=_TRY,
-        continues=("else", "catch", "finally", "while"),
+        labels=_kinds("switch_block_statement_group"),
+        continues=("case", "default", "else", "catch", "finally", "while"),
         leads=_C_LEADS,
     ),
     Language(
@@ -144,7 +149,8 @@ ROWS = (
         bodies=_kinds("compound_statement field_declaration_list enumerator_list translation_unit"),
         imports=_kinds("preproc_include"),
         arguments=_kinds("argument_list parameter_list initializer_list enumerator_list"),
-        continues=("else", "while"),
+        labels=_kinds("case_statement"),
+        continues=("case", "default", "else", "while"),
         leads=_C_LEADS,
     ),
     Language(
@@ -154,12 +160,17 @@ ROWS = (
         extensions=(".cpp", ".cc", ".cxx", ".hpp", ".hh", ".hxx", ".h", ".ipp", ".inl", ".cu", ".cuh"),
         grammar=("tree_sitter_cpp", "language"),
         functions=_kinds("function_definition"),
-        classes=_kinds("class_specifier struct_specifier union_specifier enum_specifier namespace_definition"),
-        bodies=_kinds("compound_statement field_declaration_list enumerator_list declaration_list translation_unit"),
+        classes=_kinds(
+            "class_specifier struct_specifier union_specifier enum_specifier namespace_definition"
+        ),
+        bodies=_kinds(
+            "compound_statement field_declaration_list enumerator_list declaration_list translation_unit"
+        ),
         imports=_kinds("preproc_include using_declaration"),
         arguments=_kinds("argument_list parameter_list initializer_list template_argument_list"),
         needs=(("try_statement", ("catch_clause",)),),
-        continues=("else", "catch", "while"),
+        labels=_kinds("case_statement"),
+        continues=("case", "default", "else", "catch", "while"),
         leads=_C_LEADS,
     ),
     Language(
@@ -177,7 +188,8 @@ ROWS = (
         arguments=_kinds("argument_list parameter_list initializer_expression bracketed_argument_list"),
         decorators=_kinds("attribute_list"),
         needs=_TRY,
-        continues=("else", "catch", "finally", "while"),
+        labels=_kinds("switch_section"),
+        continues=("case", "default", "else", "catch", "finally", "while"),
         leads=_C_LEADS,
     ),
     Language(
@@ -190,7 +202,12 @@ ROWS = (
         bodies=_kinds("block statement_list field_declaration_list source_file"),
         imports=_kinds("import_declaration package_clause"),
         arguments=_kinds("argument_list parameter_list literal_value"),
-        continues=("else",),
+        labels=_kinds("expression_case default_case type_case communication_case"),
+        continues=(
+            "case",
+            "default",
+            "else",
+        ),
         quotes=("`", '"', "'"),
     ),
     Language(
@@ -200,7 +217,9 @@ ROWS = (
         grammar=("tree_sitter_rust", "language"),
         functions=_kinds("function_item function_signature_item"),
         classes=_kinds("struct_item enum_item impl_item trait_item mod_item"),
-        bodies=_kinds("block declaration_list field_declaration_list enum_variant_list match_block source_file"),
+        bodies=_kinds(
+            "block declaration_list field_declaration_list enum_variant_list match_block source_file"
+        ),
         imports=_kinds("use_declaration extern_crate_declaration"),
         arguments=_kinds("arguments parameters array_expression tuple_expression type_arguments token_tree"),
         decorators=_kinds("attribute_item"),
@@ -237,7 +256,8 @@ ROWS = (
         arguments=_kinds("arguments formal_parameters array_creation_expression"),
         decorators=_kinds("attribute_list"),
         needs=_TRY,
-        continues=("else", "elseif", "catch", "finally", "while"),
+        labels=_kinds("case_statement default_statement"),
+        continues=("case", "default", "else", "elseif", "catch", "finally", "while"),
         leads=("->", "?->", ".", "&&", "||", "?", ":", "+", "="),
     ),
     Language(
@@ -299,6 +319,7 @@ ROWS = (
         extensions=(".json", ".jsonc", ".webmanifest"),
         grammar=("tree_sitter_json", "language"),
         bodies=_kinds("document"),
+        trailing_comma=False,
         arguments=_kinds("object array"),
         quotes=('"',),
     ),
