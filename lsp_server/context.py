@@ -1,35 +1,19 @@
-<<<<<<< HEAD
-"""Snapshot to what the model is shown: text around the cursor within a budget, with edges that stay put.
-
-First version: a window of whole lines on each side. Knows no tokens but their average length, and no syntax.
-=======
 """Fits what the model should read into a budget: text around the cursor whole, far parts as their outline.
 
 Its edges lie on a grid that typing does not move, so that a model's cache of the prompt survives. Knows text and
 a way to count tokens; knows nothing of prompt layouts.
->>>>>>> syntax
 """
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from quatrain.lsp_server.documents import Snapshot
-
-CHARS_PER_TOKEN = 3.2
-SUFFIX_SHARE = 0.25
-STEP_SHARE = 0.25
-=======
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .lexical import scan, width
 from .languages import LANGUAGES
+from .lexical import scan, width
 from .outline import outline
 
 if TYPE_CHECKING:
@@ -44,20 +28,14 @@ OUTLINE_SHARE = 0.3  # of the prefix's room, where the prefix does not fit
 STEPS = 4  # the near part's edge moves by this fraction of its room
 SPARE = 160  # characters that may be typed into a file that fits before an edge appears
 _NAME = re.compile(r"[A-Za-z_]\w{2,}")
->>>>>>> syntax
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-<<<<<<< HEAD
-    """What the model is shown, with LF line ends. `prefix` ends and `suffix` begins at the cursor; `outline`
-    is what changes least of all."""
-=======
     """What the model reads, with `\\n` line ends: `prefix` ends at the cursor and `suffix` begins there.
 
     `outline` is what changes least: elided far parts, if they are kept apart from the prefix.
     """
->>>>>>> syntax
 
     path: str
     language: str
@@ -67,29 +45,6 @@ class Context:
 
 
 def estimate(text: str) -> int:
-<<<<<<< HEAD
-    """Tokens of `text`, roughly."""
-    return round(len(text) / CHARS_PER_TOKEN)
-
-
-def build(snapshot: Snapshot, budget: int, count: Callable[[str], int] = estimate) -> Context:
-    """Fit `budget` tokens. The left edge moves in steps of a quarter of the prefix, so that typing keeps it;
-    the right edge is measured from the cursor, so that typing keeps it too."""
-    room = int(budget * CHARS_PER_TOKEN)
-    text, cursor = snapshot.text, snapshot.cursor
-    right = cursor + int(room * SUFFIX_SHARE)
-    if right < len(text):
-        right = text.rfind("\n", cursor, right) + 1 or right
-    span = room - int(room * SUFFIX_SHARE)
-    step = max(1, int(span * STEP_SHARE))
-    left = max(0, -(-(cursor - span) // step) * step)
-    if left:
-        left = text.find("\n", left, cursor) + 1 or left
-    prefix, suffix = (
-        part.replace("\r\n", "\n").replace("\r", "\n") for part in (text[left:cursor], text[cursor:right])
-    )
-    return Context(snapshot.path, snapshot.language, "", prefix, suffix)
-=======
     """Tokens of a text, guessed on the high side, without a tokenizer."""
     size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
     return int(size / CHARS_PER_TOKEN) + 1
@@ -176,10 +131,7 @@ def _begins_statement(language: str, line: str) -> bool:
     if row is None:
         return text[:1] not in ")]}"
     word = re.match(r"\w*", text)
-    return (
-        not text.startswith((*row.closers, *row.leads))
-        and (word.group() if word else "") not in row.continues
-    )
+    return not text.startswith((*row.closers, *row.leads)) and (word.group() if word else "") not in row.continues
 
 
 @lru_cache(maxsize=16)
@@ -209,4 +161,3 @@ def _inside(text: str, row: object) -> bool:
 
     end = scan(text, row if isinstance(row, Language) else None)
     return bool(end.quote) or any(b in "([" for b in end.brackets)
->>>>>>> syntax

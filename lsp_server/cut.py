@@ -1,22 +1,11 @@
-<<<<<<< HEAD
-"""Decides when a completion is finished and what of it is offered. First version: the end of the line.
-
-Knows text; the syntax cut takes this place.
-=======
 """Reads what a model says, as it says it, and decides where the completion ends.
 
 Knows the document around the cursor and its syntax; knows nothing of tokens, tensors or editors. Every decision
 is taken at a fixed place of the text (a line's end, a line's first character), whatever the size of the rounds.
->>>>>>> syntax
 """
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from dataclasses import dataclass
-
-from quatrain.lsp_server.documents import Snapshot
-=======
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -36,23 +25,16 @@ _DEFINITION = re.compile(
 )
 _TRIVIAL = 3  # shorter lines are alike by accident
 _REPEATS = 3  # the same line so many times in a row is a loop
->>>>>>> syntax
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-<<<<<<< HEAD
-    """`text` to insert; `replace` code points right of the cursor give way to it; `reason` says why it ends
-    there, or, for an empty text, why nothing is offered. `safe` are (offset, kind) places in `text` up to which
-    it may be accepted."""
-=======
     """A completion, cut.
 
     `text` goes in at the cursor and takes the place of `replace` characters right of it. `reason` says why it
     ends where it ends or, when `text` is empty, why nothing is offered. `safe` are (offset, kind) pairs at which
     a part of the text may be accepted.
     """
->>>>>>> syntax
 
     text: str
     replace: int
@@ -60,25 +42,6 @@ class Cut:
     safe: tuple[tuple[int, str], ...] = ()
 
 
-<<<<<<< HEAD
-class Cutter:
-    """Reads the accepted text round by round."""
-
-    def __init__(self, snapshot: Snapshot, mode: str = "auto") -> None:
-        self.snapshot = snapshot
-        self.mode = mode
-        self.text = ""
-
-    def feed(self, text: str) -> Cut | None:
-        """One more round. None: go on decoding."""
-        self.text += text
-        line, newline, _ = self.text.partition("\n")
-        return Cut(line.rstrip("\r"), 0, "line") if newline and line.strip() else None
-
-    def finish(self, reason: str) -> Cut:
-        """The stream ended by itself."""
-        return Cut(self.text.partition("\n")[0], 0, reason)
-=======
 @dataclass(frozen=True, slots=True)
 class _Boundary:
     """A line's end in the stream: where it is, the text it would give, and the verdict on that."""
@@ -175,9 +138,7 @@ class Cutter:
         row = self._scene.row
         if row is None:
             return False
-        return any(
-            w.startswith(word) for w in (*row.continues, *row.leads, *row.closers) if w != word or w.isalpha()
-        )
+        return any(w.startswith(word) for w in (*row.continues, *row.leads, *row.closers) if w != word or w.isalpha())
 
     def _decide(self, begin: int, indent: int, word: str) -> None:
         scene, last = self._scene, self._last
@@ -211,12 +172,7 @@ class Cutter:
         elif indent < base:
             self._leave(begin, closer)
         elif level is Level.OPEN:
-            if (
-                indent <= base
-                and not last.verdict.waits
-                and not (continues and last.verdict.needs)
-                and not closer
-            ):
+            if indent <= base and not last.verdict.waits and not (continues and last.verdict.needs) and not closer:
                 self._stop(self._fallback(), "syntax")
         elif indent <= base and not closer and not continues and not scene.leads_on(word):
             if scan(scene.head + last.text + scene.rest[last.replace :], scene.row).balanced:
@@ -253,11 +209,7 @@ class Cutter:
         self._lines.append(line.rstrip())
         if self._repeats(line, first):
             return self._stop(self._fallback(), "suffix")
-        if (
-            len(self._lines) >= _REPEATS
-            and len(set(self._lines[-_REPEATS:])) == 1
-            and len(line.strip()) >= _TRIVIAL
-        ):
+        if len(self._lines) >= _REPEATS and len(set(self._lines[-_REPEATS:])) == 1 and len(line.strip()) >= _TRIVIAL:
             return self._stop(self._best_before(_REPEATS - 1), "loop")
         before = self._last
         self._last = self._boundary(index)
@@ -281,9 +233,7 @@ class Cutter:
             return
         if verdict.level is Level.LOOSE:
             self._loose = here
-        if self._single or (
-            first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line
-        ):
+        if self._single or (first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line):
             one = verdict.level is Level.OPEN and self._single
             self._stop(here if one else self._fallback(), "line" if one else "syntax")
         elif verdict.level is Level.RAISED and self._overclosed(here):
@@ -374,4 +324,3 @@ def _first_word(text: str) -> str:
         if not is_word(char):
             return text[:index]
     return text
->>>>>>> syntax

@@ -160,12 +160,8 @@ ROWS = (
         extensions=(".cpp", ".cc", ".cxx", ".hpp", ".hh", ".hxx", ".h", ".ipp", ".inl", ".cu", ".cuh"),
         grammar=("tree_sitter_cpp", "language"),
         functions=_kinds("function_definition"),
-        classes=_kinds(
-            "class_specifier struct_specifier union_specifier enum_specifier namespace_definition"
-        ),
-        bodies=_kinds(
-            "compound_statement field_declaration_list enumerator_list declaration_list translation_unit"
-        ),
+        classes=_kinds("class_specifier struct_specifier union_specifier enum_specifier namespace_definition"),
+        bodies=_kinds("compound_statement field_declaration_list enumerator_list declaration_list translation_unit"),
         imports=_kinds("preproc_include using_declaration"),
         arguments=_kinds("argument_list parameter_list initializer_list template_argument_list"),
         needs=(("try_statement", ("catch_clause",)),),
@@ -217,9 +213,7 @@ ROWS = (
         grammar=("tree_sitter_rust", "language"),
         functions=_kinds("function_item function_signature_item"),
         classes=_kinds("struct_item enum_item impl_item trait_item mod_item"),
-        bodies=_kinds(
-            "block declaration_list field_declaration_list enum_variant_list match_block source_file"
-        ),
+        bodies=_kinds("block declaration_list field_declaration_list enum_variant_list match_block source_file"),
         imports=_kinds("use_declaration extern_crate_declaration"),
         arguments=_kinds("arguments parameters array_expression tuple_expression type_arguments token_tree"),
         decorators=_kinds("attribute_item"),

@@ -83,6 +83,4 @@ def edit_tree(tree: object, text_before: str, start: int, end: int, new_text: st
     before, old, new = (to_bytes(part) for part in (text_before[:start], text_before[start:end], new_text))
     point = point_at(before, len(before))
     first = len(before)
-    tree.edit(
-        first, first + len(old), first + len(new), point, point_after(point, old), point_after(point, new)
-    )
+    tree.edit(first, first + len(old), first + len(new), point, point_after(point, old), point_after(point, new))

@@ -46,9 +46,7 @@ def outline(language: str, far: str, room: int, wanted: frozenset[str] = frozens
 def _items(language: str, far: str) -> tuple[Item, ...]:
     row = LANGUAGES[language]
     left_open = scan(far, row).brackets
-    closing = (
-        "\n" + "".join({"(": ")", "[": "]", "{": "}"}[b] for b in reversed(left_open)) if left_open else ""
-    )
+    closing = "\n" + "".join({"(": ")", "[": "]", "{": "}"}[b] for b in reversed(left_open)) if left_open else ""
     source = to_bytes(far + closing)
     tree = parse_bytes(language, source)
     if tree is None:
@@ -59,9 +57,7 @@ def _items(language: str, far: str) -> tuple[Item, ...]:
     return tuple(found)
 
 
-def _collect(
-    node: Node, row: Language, source: bytes, lines: list[str], found: list[Item], depth: int
-) -> None:
+def _collect(node: Node, row: Language, source: bytes, lines: list[str], found: list[Item], depth: int) -> None:
     for child in node.named_children:
         kind = child.type
         target = _definition(child, row)
@@ -72,9 +68,7 @@ def _collect(
             text = source[name.start_byte : name.end_byte].decode("utf-8", "replace") if name else ""
             body = target.child_by_field_name("body")
             is_class = target.type in row.classes
-            found.append(
-                _item(child, lines, _short(child, body, row, lines, source), 2 if depth else 1, text)
-            )
+            found.append(_item(child, lines, _short(child, body, row, lines, source), 2 if depth else 1, text))
             if is_class and body is not None:
                 _collect(body, row, source, lines, found, depth + 1)
         elif kind in row.bodies or child.is_error or kind.startswith(("preproc_if", "export_", "linkage_")):

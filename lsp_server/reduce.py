@@ -19,9 +19,7 @@ NEAR_BYTES = 800  # ... and more of them until this much is kept
 ENDS = 2  # first and last children hold braces, tags, directives
 BROKEN = 12_000  # bytes; more than this and only whole top-level lines help
 # Other kinds hold statements or members side by side, beside those that a language names.
-_HOLDERS = frozenset(
-    {"element", "jsx_element", "preproc_if", "preproc_ifdef", "preproc_else", "declaration_list"}
-)
+_HOLDERS = frozenset({"element", "jsx_element", "preproc_if", "preproc_ifdef", "preproc_else", "declaration_list"})
 _WHOLE = ("_statement", "_declaration", "_definition", "_item", "_directive", "method", "rule_set")
 
 
@@ -41,11 +39,7 @@ def reduce(row: Language, source: bytes, tree: Tree, cursor: int) -> tuple[bytes
         inside = children[at] if children and children[at].start_byte <= cursor else None
         node = inside if inside is not None and inside.child_count else None
     left, right = _without(source, removed, cursor)
-    return (
-        _top_lines(left, right)
-        if len(left) + len(right) > BROKEN and tree.root_node.has_error
-        else (left, right)
-    )
+    return _top_lines(left, right) if len(left) + len(right) > BROKEN and tree.root_node.has_error else (left, right)
 
 
 def _near(children: list[Node], at: int) -> tuple[int, int]:

@@ -52,9 +52,7 @@ class Scene:
         """Whether a line begins by closing something opened before it."""
         text = line.lstrip()
         for closer in self.row.closers if self.row else tuple(CLOSING):
-            if text.startswith(closer) and not (
-                closer[-1].isalpha() and is_word(text[len(closer) :][:1] or " ")
-            ):
+            if text.startswith(closer) and not (closer[-1].isalpha() and is_word(text[len(closer) :][:1] or " ")):
                 return True
         return False
 

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from .documents import Snapshot
 
 BELIEVED = 40_000  # characters
-VOID_TAGS = frozenset(
-    b"area base br col embed hr img input link meta param source track wbr !doctype".split()
-)
+VOID_TAGS = frozenset(b"area base br col embed hr img input link meta param source track wbr !doctype".split())
 
 
 class Level(IntEnum):
@@ -183,9 +181,7 @@ class Trial:
             return Verdict(Level.RAISED, 1)
         if len(after.brackets) > (0 if not first else len(before.brackets)):
             return Verdict(Level.RAISED, 1)
-        deeper = "\n" in text.strip() and width(text.rstrip().split("\n")[-1]) > width(
-            scene.head or text.lstrip("\n")
-        )
+        deeper = "\n" in text.strip() and width(text.rstrip().split("\n")[-1]) > width(scene.head or text.lstrip("\n"))
         if text.rstrip().endswith(":") and scene.row is None:
             return Verdict(Level.OPEN, 0)
         return Verdict(Level.DONE, 0, grows=deeper)
@@ -200,9 +196,7 @@ class Trial:
             return Verdict(level, errors, remark=not inside, inside=inside)
         chain = _ancestors(leaf, line_start)
         owner = leaf.parent if leaf.parent is not None else leaf
-        text_node = next(
-            (n for n in (leaf, owner) if "string" in n.type or n.type in ("text", "raw_text")), None
-        )
+        text_node = next((n for n in (leaf, owner) if "string" in n.type or n.type in ("text", "raw_text")), None)
         inside = text_node is not None and text_node.start_byte < start and text_node.end_byte > end
         loose = errors > self.goal
         if loose and not scan(text, self.scene.row).balanced:
@@ -212,9 +206,7 @@ class Trial:
             level = min(level, Level.LOOSE)
         return Verdict(level, errors, self._grows(chain, last), inside=inside, waits=waits, needs=needs)
 
-    def _finish(
-        self, chain: list[Node], source: bytes, start: int, end: int, last: int
-    ) -> tuple[Level, bool, bool]:
+    def _finish(self, chain: list[Node], source: bytes, start: int, end: int, last: int) -> tuple[Level, bool, bool]:
         """Whether the last statement is finished; whether it waits for a definition; whether it needs a clause."""
         row = self.scene.row
         assert row is not None
@@ -248,9 +240,7 @@ class Trial:
         own = width(source[begin : top.start_byte + 1].decode("utf-8", "replace"))
         below = self.scene.below
         braced = self.scene.row is not None and not self.scene.row.indented and below.lstrip().startswith("{")
-        return not (
-            width(below) > own or self.scene.closes(below) or braced or top.type.startswith("preproc")
-        )
+        return not (width(below) > own or self.scene.closes(below) or braced or top.type.startswith("preproc"))
 
     def _grows(self, chain: list[Node], last: int) -> bool:
         row = self.scene.row

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFWriter
-from quatrain.model import checkpoint, fetch, gguf_file, setting_up
+from quatrain.model import checkpoint, fetch, gguf_file, native, setting_up
 from quatrain.model.api import QuatrainError, Stop
 from quatrain.model.engine import LocalEngine
+from quatrain.model.transformer import Transformer
 from tiny_gguf import write
 
 
@@ -28,11 +29,35 @@ def text_of(engine: LocalEngine, prefix: str = "def f(self", suffix: str = "\n")
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "llama"])
-@pytest.mark.parametrize("arithmetic", ["torch-f32", "torch-bf16", "torch-int8"])
+@pytest.mark.parametrize("arithmetic", ["auto", "native", "torch-f32", "torch-bf16", "torch-int8"])
 def test_a_file_becomes_an_engine(home: Path, tmp_path: Path, architecture: str, arithmetic: str) -> None:
     engine = open_tiny(write(tmp_path / "m.gguf", architecture), arithmetic)
     assert engine.layout.name == "qwen"
     assert text_of(engine)
+
+
+def test_native_and_torch_agree(home: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", "llama")
+    ours, theirs = open_tiny(path, "native"), open_tiny(path, "torch-f32")
+    ids = ours.vocabulary.encode("def f(self):\n    return self")
+    a, b = (e.trunk.forward(ids, 0, e.cache.storage, range(len(ids))).logits for e in (ours, theirs))  # type: ignore[arg-type]
+    assert np.abs(a - b).max() < 0.1 * np.abs(b).max()
+
+
+def test_a_shape_our_kernels_lack_falls_back(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "unsupported", lambda config: "odd shape")
+    path = write(tmp_path / "m.gguf")
+    assert open_tiny(path, "auto").describe()["arithmetic"] == "torch cpu bfloat16"
+    with pytest.raises(QuatrainError, match="odd shape"):
+        open_tiny(path, "native")
+
+
+def test_without_a_compiler_one_line_says_so(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "available", lambda: "no kernels; install a C compiler")
+    path = write(tmp_path / "m.gguf")
+    assert "slower than it could be: no kernels" in setting_up.set_up(str(path), "auto", None, silent)
+    with pytest.raises(QuatrainError, match="install a C compiler"):
+        open_tiny(path, "native")
 
 
 def test_second_start_converts_nothing(home: Path, tmp_path: Path) -> None:
@@ -48,6 +73,7 @@ def test_an_untied_output_is_used(home: Path, tmp_path: Path) -> None:
     model = gguf_file.read(write(tmp_path / "m.gguf", "llama", tied=False))
     engine = open_tiny(tmp_path / "m.gguf")
     output = gguf_file.dense(model.tensors["output.weight"])
+    assert isinstance(engine.trunk, Transformer)
     np.testing.assert_allclose(engine.trunk.weights["output.weight"].numpy(), output, atol=1e-6)
     assert "token_embd.weight" in engine.trunk.weights
 

@@ -9,7 +9,6 @@ import textwrap
 import time
 
 import pytest
-
 from quatrain.lsp_server import context
 from quatrain.lsp_server.context import Context, build, estimate
 from quatrain.lsp_server.documents import Snapshot

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from quatrain.lsp_server.cut import Cut, Cutter
 from quatrain.lsp_server.documents import Snapshot
 from quatrain.lsp_server.languages import Tree, language_for, parse
@@ -20,9 +19,7 @@ from quatrain.lsp_server.trial import count_errors
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 CASES = Path(__file__).parent / "cases"
-PYTHON = [
-    STDLIB / name for name in ("textwrap.py", "bisect.py", "shlex.py", "queue.py", "csv.py", "heapq.py")
-]
+PYTHON = [STDLIB / name for name in ("textwrap.py", "bisect.py", "shlex.py", "queue.py", "csv.py", "heapq.py")]
 C = [Path("/usr/include") / name for name in ("stdlib.h", "string.h", "pthread.h", "regex.h")]
 
 

@@ -14,6 +14,7 @@ from quatrain.model import decode
 from quatrain.model.api import Prompt, Round, Stop
 from quatrain.model.draft import Draft, DraftSource, FirstOf, GivenDraft, LookupDraft, NoDraft
 from quatrain.model.engine import LocalEngine
+from quatrain.model.transformer import Transformer
 from tiny import tiny_engine
 
 PAIRS = (b"ab", b"ca", b"  ", b"\n ", b"he")
@@ -100,6 +101,7 @@ def test_the_cache_after_rejections_equals_a_fresh_prefill(text: str, seed: int)
     length = len(engine.cache)
     assert engine.cache.tokens == [*prompt.tokens, *plain][:length]
     keys = engine.cache.storage.keys[:, :, :length].clone()
+    assert isinstance(engine.trunk, Transformer)
     fresh = engine.trunk.allocate(512)
     engine.trunk.forward(engine.cache.tokens, 0, fresh)
     np.testing.assert_allclose(keys.numpy(), fresh.keys[:, :, :length].numpy(), atol=1e-4)

@@ -6,7 +6,6 @@ import random
 import threading
 
 import pytest
-
 from quatrain.lsp_server import languages
 from quatrain.lsp_server.languages import LANGUAGES, Language, edit_tree, language_for, parse
 
@@ -16,9 +15,7 @@ ROWS = list(LANGUAGES.values())
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_node_kind_exists(row: Language) -> None:
     grammar = languages.grammar(row.name)
-    kinds = (
-        row.functions | row.classes | row.bodies | row.imports | row.arguments | row.decorators | row.labels
-    )
+    kinds = row.functions | row.classes | row.bodies | row.imports | row.arguments | row.decorators | row.labels
     kinds |= {kind for kind, _ in row.needs} | {child for _, children in row.needs for child in children}
     known = {grammar.node_kind_for_id(i) for i in range(grammar.node_kind_count)}
     assert kinds <= known

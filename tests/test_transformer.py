@@ -96,10 +96,11 @@ def test_overwriting_a_rejected_tail_equals_a_fresh_prefill() -> None:
 
 def test_taps_are_the_states_after_layers() -> None:
     weights = tiny_weights(TINY)
-    trunk = Transformer(TINY, weights, taps=(0, 2))
+    trunk = Transformer(TINY, weights, taps=(0, 1, 2))
     step = trunk.forward([1, 2, 3], 0, trunk.allocate(8))
-    assert step.taps is not None and step.taps.shape == (3, 2, TINY.width)
-    logits = step.taps[-1, 1] @ weights["output.weight"].numpy().T
+    assert step.taps is not None and step.taps.shape == (3, 3, TINY.width)
+    np.testing.assert_array_equal(step.taps[:, 0], weights["output.weight"].numpy()[[1, 2, 3]])
+    logits = step.taps[-1, 2] @ weights["output.weight"].numpy().T
     np.testing.assert_allclose(logits, step.logits[0], atol=1e-4)
 
 

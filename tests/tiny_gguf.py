@@ -22,7 +22,7 @@ def write(path: Path, architecture: str = "qwen2", pre: str = "qwen2", seed: int
         *(m.replace(" ", "") for m in MERGES),
         *MARKERS,
     ]
-    c = ModelConfig(2, 64, 4, 2, 16, 96, len(tokens), max_positions=512, qkv_bias=architecture == "qwen2")
+    c = ModelConfig(2, 64, 2, 1, 32, 96, len(tokens), max_positions=512, qkv_bias=architecture == "qwen2")
     writer = GGUFWriter(path, architecture)
     writer.add_block_count(c.layers)
     writer.add_context_length(c.max_positions)

@@ -129,10 +129,7 @@ def _q5_k(data: np.ndarray) -> Levels:
 def _q6_k(data: np.ndarray) -> Levels:
     block = _blocks(data, 210)
     low = block[..., :128].reshape(*block.shape[:2], 2, 1, 64) >> np.array([[0], [4]], np.uint8) & 15
-    high = (
-        block[..., 128:192].reshape(*block.shape[:2], 2, 1, 32) >> np.array([[0], [2], [4], [6]], np.uint8)
-        & 3
-    )
+    high = block[..., 128:192].reshape(*block.shape[:2], 2, 1, 32) >> np.array([[0], [2], [4], [6]], np.uint8) & 3
     level = low.reshape(*high.shape) | high << 4
     fine = np.ascontiguousarray(block[..., 192:208]).view(np.int8).astype(np.float32)
     scale = (fine * _halves(block[..., 208:]).astype(np.float32)).reshape(len(data), -1, 2).astype(np.float16)

@@ -60,9 +60,7 @@ def plan(config: ModelConfig, tensors: Mapping[str, GgufTensor]) -> list[Entry]:
         raise QuatrainError(f"the native kernels cannot run this model: {reason}")
     missing = [name for name in _required(config) if name not in tensors]
     if missing:
-        raise QuatrainError(
-            f"the model file lacks {missing[0]}" + f" and {len(missing) - 1} more" * (len(missing) > 1)
-        )
+        raise QuatrainError(f"the model file lacks {missing[0]}" + f" and {len(missing) - 1} more" * (len(missing) > 1))
     entries = [_floats("final_norm", tensors["output_norm.weight"])]
     entries += [entry for i in range(config.layers) for entry in _layer_entries(config, tensors, i)]
     embedding = tensors["token_embd.weight"]
@@ -78,8 +76,16 @@ def pack(config: ModelConfig, tensors: Mapping[str, GgufTensor]) -> dict[str, np
     return {entry.name: np.concatenate(list(entry.pieces())) for entry in plan(config, tensors)}
 
 
-def write(config: ModelConfig, tensors: Mapping[str, GgufTensor], path: Path) -> None:
-    """Write the packed file (safetensors, tensors aligned to 64 bytes). The caller moves it into place."""
+def write(
+    config: ModelConfig,
+    tensors: Mapping[str, GgufTensor],
+    path: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write the packed file (safetensors, tensors aligned to 64 bytes). The caller moves it into place.
+
+    `progress` is called with the bytes written and their total.
+    """
     entries = plan(config, tensors)
     header, at = {}, 0
     for entry in entries:
@@ -97,6 +103,7 @@ def write(config: ModelConfig, tensors: Mapping[str, GgufTensor], path: Path) ->
         for entry in entries:
             for piece in entry.pieces():
                 file.write(np.ascontiguousarray(piece).data)
+            progress(file.tell(), at)
 
 
 def open_packed(path: Path) -> dict[str, np.ndarray]:
@@ -110,9 +117,7 @@ def open_packed(path: Path) -> dict[str, np.ndarray]:
         first, last = (start + offset for offset in row["data_offsets"])
         if last > raw.size:
             raise QuatrainError(f"{path} is damaged: delete it and it will be made again")
-        arrays[name] = (
-            raw[first:last].view(np.float32 if row["dtype"] == "F32" else np.uint8).reshape(row["shape"])
-        )
+        arrays[name] = raw[first:last].view(np.float32 if row["dtype"] == "F32" else np.uint8).reshape(row["shape"])
     return arrays
 
 

@@ -86,6 +86,11 @@ class NativeTrunk:
         self._close = weakref.finalize(self, kernels.quatrain_trunk_free, self._handle)
 
     @property
+    def arithmetic(self) -> str:
+        """For people: which kernels, on how many threads."""
+        return f"native {self.isa}, {self.threads} threads"
+
+    @property
     def bytes_per_step(self) -> int:
         """Bytes of weights that one forward pass reads (the embedding rows and the cache not counted)."""
         return sum(array.nbytes for name, array in self._tensors.items() if not name.startswith("embedding"))
@@ -97,9 +102,7 @@ class NativeTrunk:
         values = np.zeros((cfg.layers, cfg.kv_heads, whole, cfg.head_dim), np.float16)
         return Storage(whole, keys, values)
 
-    def forward(
-        self, ids: Sequence[int], start: int, storage: Storage, rows: Sequence[int] | None = None
-    ) -> Step:
+    def forward(self, ids: Sequence[int], start: int, storage: Storage, rows: Sequence[int] | None = None) -> Step:
         """Place `ids` at start, start+1, ..; they attend to storage[0:start] and, causally, to themselves.
 
         Logits come for `rows`, rising indices into ids (None: the last one only; empty: none). Every row's
@@ -190,9 +193,7 @@ class NativeTrunk:
         tied = not any(name.startswith("embedding.") for name in self._tensors)
         embedding = output if tied else self._matrix("embedding", cfg.vocab, cfg.width)
         shape = (cfg.layers, cfg.width, cfg.heads, cfg.kv_heads, cfg.head_dim, cfg.ffn, cfg.vocab)
-        return Model(
-            *shape, cfg.rms_eps, self._layers, embedding, output, self._floats("final_norm", cfg.width)
-        )
+        return Model(*shape, cfg.rms_eps, self._layers, embedding, output, self._floats("final_norm", cfg.width))
 
     def _layer(self, i: int) -> Layer:
         cfg, prefix = self.config, f"layers.{i}."
