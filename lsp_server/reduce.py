@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .grammars import Language
+from .language_row import Language
 from .languages import Node, Tree
 
 _TOP = re.compile(rb"^[^\W\d]|^[@#]", re.MULTILINE)
