@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from quatrain.lsp_server.cut import Cut, Cutter
 from quatrain.lsp_server.documents import Snapshot
-from quatrain.lsp_server.languages import language_for, parse
+from quatrain.lsp_server.languages import Tree, language_for, parse
 from quatrain.lsp_server.merge import CLOSERS
 from quatrain.lsp_server.shape import count_errors
-from tree_sitter import Tree
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 CASES = Path(__file__).parent / "cases"
