@@ -1,7 +1,7 @@
 """Fits what the model should read into a budget: text around the cursor whole, far parts as their outline.
 
-Its edges lie on a grid that typing does not move, so that a model's cache of the prompt survives. Knows text and
-a way to count tokens; knows nothing of prompt layouts.
+Its edges lie on a grid that typing does not move, so that a model's cache of the prompt survives. Knows
+text and a way to count tokens; knows nothing of prompt layouts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from .languages import LANGUAGES
+from .languages import LANGUAGES, Language
 from .lexical import scan, width
 from .outline import outline
 
@@ -104,10 +104,11 @@ def _edge(language: str, before: str, near: int) -> int:
 
 
 def _best_border(language: str, window: str) -> int:
-    """The offset of the least indented line that begins a statement; the first such line after a blank one wins.
+    """The offset of the least indented line that begins a statement; the first such line after a blank one
+    wins.
 
-    Read off the lines rather than off the tree: while one line is being typed the tree around it is in pieces,
-    and an edge that moves costs the whole prompt.
+    Read off the lines rather than off the tree: while one line is being typed the tree around it is in
+    pieces, and an edge that moves costs the whole prompt.
     """
     offset = window.find("\n") + 1
     if offset == 0:
@@ -131,7 +132,10 @@ def _begins_statement(language: str, line: str) -> bool:
     if row is None:
         return text[:1] not in ")]}"
     word = re.match(r"\w*", text)
-    return not text.startswith((*row.closers, *row.leads)) and (word.group() if word else "") not in row.continues
+    return (
+        not text.startswith((*row.closers, *row.leads))
+        and (word.group() if word else "") not in row.continues
+    )
 
 
 @lru_cache(maxsize=16)
@@ -141,23 +145,21 @@ def _until_border(language: str, after: str, room: int) -> str:
         return after
     row = LANGUAGES.get(language)
     window = after[:room]
-    best, best_key = 0, (1_000, 0)
-    offset = window.find("\n") + 1
-    state = ""
-    first = offset
-    for line in window[offset:].splitlines(keepends=True):
-        if line.strip() and offset > room // 2 and _begins_statement(language, line):
-            state = window[first:offset]
-            key = (width(line), -offset)
-            if key < best_key and not _inside(state, row):
+    first = window.find("\n") + 1
+    best, best_key = 0, (True, 1_000, 0)
+    offset = first
+    for line in window[first:].splitlines(keepends=True):
+        if line.strip() and _begins_statement(language, line):
+            # In the last half the least indented line; before that, only if nothing better comes, the last.
+            late = offset > room // 2
+            key = (not late, width(line) if late else 0, -offset)
+            if key < best_key and not _inside(window[first:offset], row):
                 best, best_key = offset, key
         offset += len(line)
     return after[:best] if best else window[: window.rfind("\n") + 1] or window
 
 
-def _inside(text: str, row: object) -> bool:
+def _inside(text: str, row: Language | None) -> bool:
     """Whether text ends inside brackets or a string that it opened itself."""
-    from .grammars import Language
-
-    end = scan(text, row if isinstance(row, Language) else None)
+    end = scan(text, row)
     return bool(end.quote) or any(b in "([" for b in end.brackets)

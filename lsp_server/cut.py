@@ -1,16 +1,26 @@
 """Reads what a model says, as it says it, and decides where the completion ends.
 
-Knows the document around the cursor and its syntax; knows nothing of tokens, tensors or editors. Every decision
-is taken at a fixed place of the text (a line's end, a line's first character), whatever the size of the rounds.
+Knows the document around the cursor and its syntax; knows nothing of tokens, tensors or editors. Every
+decision is taken at a fixed place of the text (a line's end, a line's first character), whatever the size
+of the rounds.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .lexical import is_word, scan, width
+from .lexical import scan, width
+from .line_rules import (
+    TRIVIAL,
+    among_remarks,
+    may_lead_on,
+    next_line,
+    outside,
+    repeats,
+    undecided,
+    without_comma,
+)
 from .merge import proposals
 from .scene import look
 from .stops import safe_offsets
@@ -19,11 +29,6 @@ from .trial import Level, Trial, Verdict
 if TYPE_CHECKING:
     from .documents import Snapshot
 
-_DEFINITION = re.compile(
-    r"\s*(@|(export |pub |public |private |protected |static |async |default |abstract |local )*"
-    r"(def|class|function|func|fn|struct|interface|enum|impl|trait|module)\b)"
-)
-_TRIVIAL = 3  # shorter lines are alike by accident
 _REPEATS = 3  # the same line so many times in a row is a loop
 
 
@@ -32,8 +37,8 @@ class Cut:
     """A completion, cut.
 
     `text` goes in at the cursor and takes the place of `replace` characters right of it. `reason` says why it
-    ends where it ends or, when `text` is empty, why nothing is offered. `safe` are (offset, kind) pairs at which
-    a part of the text may be accepted.
+    ends where it ends or, when `text` is empty, why nothing is offered. `safe` are (offset, kind) pairs at
+    which a part of the text may be accepted.
     """
 
     text: str
@@ -53,7 +58,8 @@ class _Boundary:
 
 
 class Cutter:
-    """Follows one stream. `feed` it until it returns a `Cut`, or `finish` it when the stream ends by itself."""
+    """Follows one stream. `feed` it until it returns a `Cut`, or `finish` it when the stream ends by
+    itself."""
 
     def __init__(self, snapshot: Snapshot, mode: str = "auto") -> None:
         self._scene = look(snapshot)
@@ -107,7 +113,8 @@ class Cutter:
             self._scene = self._trial.scene = replace(self._scene, body="")
 
     def _reaches_rest(self, index: int) -> None:
-        """Stop as soon as the first line says what stands right of the cursor, if that is more than closers."""
+        """Stop as soon as the first line says what stands right of the cursor, if that is more than
+        closers."""
         rest = self._scene.rest.strip()
         if self._scene.rest_is_closers or not self._raw[: index + 1].endswith(rest):
             return
@@ -128,55 +135,34 @@ class Cutter:
             return
         begin = self._line + len(self._raw[self._line :]) - len(self._raw[self._line :].lstrip(" \t"))
         word = self._raw[begin : index + 1]
-        if self._undecided(word):
+        if undecided(self._scene, word):
             return
         self._fresh = False
         self._decide(begin, width(self._raw[self._line : begin + 1]), word)
 
-    def _undecided(self, word: str) -> bool:
-        """Whether the first characters of a line may still become a word that continues a statement."""
-        row = self._scene.row
-        if row is None:
-            return False
-        return any(w.startswith(word) for w in (*row.continues, *row.leads, *row.closers) if w != word or w.isalpha())
-
     def _decide(self, begin: int, indent: int, word: str) -> None:
+        """Act on what a further line's first word asks for."""
         scene, last = self._scene, self._last
         if last is None:
-            floor = scene.header if scene.body else width(scene.head)
-            if (scene.head.strip() or scene.body) and (indent <= floor if scene.body else indent < floor):
+            left = bool(scene.head.strip()) and indent < width(scene.head)
+            if outside(scene, indent, word) if scene.body else left:
                 self._stop(None, "block")
             return
         if scan(scene.head + self._raw[: self._line], scene.row).quote:
-            return
-        closer = scene.closes(word)
-        base = self._base if self._base is not None else 0
-        if scene.body:
-            if indent <= scene.header:
-                self._leave(begin, closer)
-            elif scene.body == "members" and last.verdict.grows and indent <= base:
-                self._stop(self._fallback(), "block")
-            return
-        row, level = scene.row, last.verdict.level
-        continues = row is not None and _first_word(word) in row.continues
-        braced = row is not None and not row.indented and word[0] == "{" and level is not Level.DONE
-        if braced and indent >= base:
-            return  # a brace on its own line opens the body of the line before
-        if last.verdict.remark and indent >= base:
-            return
-        if level is Level.DONE:
-            if last.verdict.grows and indent > base:
-                return
-            if last.verdict.grows or not scene.leads_on(word):
-                self._stop(last, "block" if last.verdict.grows else "statement")
-        elif indent < base:
-            self._leave(begin, closer)
-        elif level is Level.OPEN:
-            if indent <= base and not last.verdict.waits and not (continues and last.verdict.needs) and not closer:
-                self._stop(self._fallback(), "syntax")
-        elif indent <= base and not closer and not continues and not scene.leads_on(word):
-            if scan(scene.head + last.text + scene.rest[last.replace :], scene.row).balanced:
-                self._stop(self._fallback(), "syntax")
+            return  # the line belongs to a string
+        step = next_line(scene, last.verdict, self._base or 0, indent, word)
+        if step == "leave":
+            if scene.closes(word) and scan(last.text, scene.row).brackets:
+                return  # it closes what this text opened
+            self._leave(begin, scene.closes(word))
+        elif step == "statement" or (step == "block" and last.verdict.level is Level.DONE):
+            self._stop(last, step)
+        elif step == "block":
+            self._stop(self._fallback(), step)
+        elif step == "syntax":
+            open_end = scan(scene.head + last.text + scene.rest[last.replace :], scene.row)
+            if last.verdict.level is Level.OPEN or open_end.balanced:
+                self._stop(self._fallback(), step)
 
     def _leave(self, begin: int, closer: bool) -> None:
         """A line stands outside the block. Its closer is wanted only where the document lacks one."""
@@ -207,9 +193,13 @@ class Cutter:
         if self._base is None:
             self._base = width(line)
         self._lines.append(line.rstrip())
-        if self._repeats(line, first):
+        if repeats(scene, line, first, self._after):
             return self._stop(self._fallback(), "suffix")
-        if len(self._lines) >= _REPEATS and len(set(self._lines[-_REPEATS:])) == 1 and len(line.strip()) >= _TRIVIAL:
+        if (
+            len(self._lines) >= _REPEATS
+            and len(set(self._lines[-_REPEATS:])) == 1
+            and len(line.strip()) >= TRIVIAL
+        ):
             return self._stop(self._best_before(_REPEATS - 1), "loop")
         before = self._last
         self._last = self._boundary(index)
@@ -226,14 +216,18 @@ class Cutter:
             self._best = here
             if ended or self._single or verdict.inside:
                 self._stop(here, "end_token" if ended else "line")
-            elif verdict.remark and not scene.head.strip() and not self._among_remarks():
+            elif verdict.remark and not scene.head.strip() and not among_remarks(scene, len(self._lines)):
                 return
-            elif not scene.body and not verdict.grows and not self._may_lead_on(here.text):
+            elif scene.body == "members" and self._closes_member(here.text):
+                self._stop(here, "block")
+            elif not scene.body and not verdict.grows and not may_lead_on(scene, here.text):
                 self._stop(here, "line" if verdict.remark else "statement")
             return
         if verdict.level is Level.LOOSE:
             self._loose = here
-        if self._single or (first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line):
+        if self._single or (
+            first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line
+        ):
             one = verdict.level is Level.OPEN and self._single
             self._stop(here if one else self._fallback(), "line" if one else "syntax")
         elif verdict.level is Level.RAISED and self._overclosed(here):
@@ -245,7 +239,7 @@ class Cutter:
         """The best way to put the stream's text up to `index` at the cursor."""
         best: _Boundary | None = None
         for text, taken in proposals(self._scene, self._raw[:index]):
-            text = self._without_comma(text)
+            text = without_comma(self._scene, text)
             here = _Boundary(index, text, taken, self._trial.judge(text, taken))
             if best is None or here.verdict.level > best.verdict.level:
                 best = here
@@ -253,42 +247,18 @@ class Cutter:
                 break
         return best or _Boundary(index, "", 0, Verdict(Level.RAISED, 0))
 
-    def _among_remarks(self) -> bool:
-        """Whether the cursor stands among lines of comment: then one more line of comment is a whole answer."""
-        mark = self._scene.row.comment[0] if self._scene.row else "#"
-        near = self._scene.above if not self._scene.spaced else ""
-        return near.lstrip().startswith(mark) or len(self._lines) >= 3
-
-    def _without_comma(self, text: str) -> str:
-        """Text without a comma that the language forbids before a closer."""
-        row, scene = self._scene.row, self._scene
-        forbidden = row is not None and not row.trailing_comma and not scene.rest.strip()
-        if forbidden and text.rstrip().endswith(",") and scene.closes(scene.below):
-            return text.rstrip()[:-1]
-        return text
-
-    def _may_lead_on(self, text: str) -> bool:
-        """Whether the next line could continue this one, so that its first character must be awaited."""
-        row = self._scene.row
-        line = text.rstrip()[text.rstrip().rfind("\n") + 1 :]
-        if row is None or not row.leads or line[-1:] in (";", "{", ","):
-            return False
-        return line[-1:] != "}" or "{" in line
-
-    def _repeats(self, line: str, first: bool) -> bool:
-        """Whether a line says what the document says further down."""
-        below, line = self._scene.below, line.rstrip()
-        if (len(line.strip()) >= _TRIVIAL or first) and line == below:
-            return True
-        if first and self._scene.closes(line) and line.strip() == below.strip():
-            return True
-        return bool(_DEFINITION.match(line)) and f"\n{line}{self._scene.eol}" in self._after
-
     def _overclosed(self, here: _Boundary) -> bool:
-        """Whether the text closes what was opened before the cursor's line: nothing after it can mend that."""
+        """Whether the text closes what was opened before the cursor's line: nothing after it can mend
+        that."""
         text = self._scene.head + self._raw[: here.at]
         lowest = scan(text, self._scene.row).low > scan(self._scene.head, self._scene.row).low
         return lowest or (not self._scene.head.strip() and self._scene.closes(text) and len(self._lines) == 1)
+
+    def _closes_member(self, text: str) -> bool:
+        """Whether text ends with the closer of a member over several lines, at the members' own
+        indentation."""
+        line = text.rstrip()[text.rstrip().rfind("\n") + 1 :]
+        return "\n" in text.strip() and self._scene.closes(line) and width(line) == self._base
 
     def _fallback(self) -> _Boundary | None:
         return self._best or self._loose
@@ -317,10 +287,3 @@ class Cutter:
     def _keeps_layout(self, at: _Boundary) -> bool:
         """Blanks at the end stay where something follows on the same line."""
         return bool(self._scene.rest.strip()) and not self._scene.before_line and at.text[-1:] in " \t\n"
-
-
-def _first_word(text: str) -> str:
-    for index, char in enumerate(text):
-        if not is_word(char):
-            return text[:index]
-    return text

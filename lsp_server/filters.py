@@ -62,7 +62,8 @@ def loop(cut: Cut, snapshot: Snapshot) -> bool:
 
 
 def _lines(text: str) -> list[str]:
-    """Lines with something on them. Their indentation counts: `return x` one level further out is another thing."""
+    """Lines with something on them. Their indentation counts: `return x` one level further out is another
+    thing."""
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 

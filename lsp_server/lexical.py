@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from .grammars import Language
+from .language_row import Language
 
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 CLOSING = frozenset(PAIRS.values())

@@ -1,4 +1,5 @@
-"""The short form of a far part of a file: imports, signatures, headers of the scopes that are open at its end.
+"""The short form of a far part of a file: imports, signatures, headers of the scopes that are open at its
+end.
 
 Knows one language's node kinds and how many characters it may use; knows nothing of the cursor. What it says
 depends on the far text alone, which typing does not change, so that its answers can be kept.
@@ -32,7 +33,8 @@ class Item:
 def outline(language: str, far: str, room: int, wanted: frozenset[str] = frozenset()) -> str:
     """The short form of `far` in at most `room` characters, whole lines, ends with a line end or is "".
 
-    Definitions whose names are `wanted` come before others of their rank, and are kept whole if there is room.
+    Definitions whose names are `wanted` come before others of their rank, and are kept whole if there is
+    room.
     """
     if room <= 0 or not far.strip():
         return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .grammars import Language
+from .language_row import Language
 from .languages import Node, Tree
 
 _TOP = re.compile(rb"^[^\W\d]|^[@#]", re.MULTILINE)
@@ -16,6 +16,7 @@ _TOP = re.compile(rb"^[^\W\d]|^[@#]", re.MULTILINE)
 SMALL = 3_000  # bytes; a node below this is kept whole
 NEAR = 2  # siblings kept on each side of the cursor
 NEAR_BYTES = 800  # ... and more of them until this much is kept
+LARGE = 600  # bytes; a sibling above this loses the middle of its bodies
 ENDS = 2  # first and last children hold braces, tags, directives
 BROKEN = 12_000  # bytes; more than this and only whole top-level lines help
 # Other kinds hold statements or members side by side, beside those that a language names.
@@ -26,16 +27,21 @@ _WHOLE = ("_statement", "_declaration", "_definition", "_item", "_directive", "m
 def reduce(row: Language, source: bytes, tree: Tree, cursor: int) -> tuple[bytes, bytes]:
     """The document's bytes left and right of `cursor` without the nodes that are far from it."""
     removed: list[tuple[int, int]] = []
+    holders = row.bodies | row.arguments | _HOLDERS
     node: Node | None = tree.root_node
     while node is not None and node.end_byte - node.start_byte > SMALL:
         children = node.children
         at = next((i for i, c in enumerate(children) if c.end_byte >= cursor), len(children) - 1)
+        low, high = 0, len(children) - 1
         if len(children) > 2 * (NEAR + ENDS) + 2:
-            low, high = _near(children, at)
             if node.is_error:
+                low, high = _near(children, at)
                 removed += _pieces(children, low, high)
-            elif node.type in row.bodies | row.arguments | _HOLDERS:
+            elif node.type in holders:
+                low, high = _near(children, at)
                 removed += _runs(children, low, high)
+        kept = (*children[:ENDS], *children[low : high + 1], *children[-ENDS:])
+        removed += [r for c in kept if c != children[at] for r in _inner(c, holders)]
         inside = children[at] if children and children[at].start_byte <= cursor else None
         node = inside if inside is not None and inside.child_count else None
     left, right = _without(source, removed, cursor)
@@ -69,6 +75,23 @@ def _runs(children: list[Node], low: int, high: int) -> list[tuple[int, int]]:
     return ranges
 
 
+def _inner(node: Node, holders: frozenset[str]) -> list[tuple[int, int]]:
+    """Byte ranges of the middles of the bodies inside a large node that stays."""
+    if node.end_byte - node.start_byte < LARGE or node.has_error:
+        return []
+    children = node.children
+    ranges: list[tuple[int, int]] = []
+    stay = children
+    last = len(children) - ENDS
+    if node.type in holders and last > ENDS:
+        while last > ENDS and children[last].is_named != children[ENDS].is_named:
+            last -= 1
+        if last > ENDS:
+            ranges.append((children[ENDS].start_byte, children[last].start_byte))
+            stay = [*children[:ENDS], *children[last:]]
+    return ranges + [r for child in stay for r in _inner(child, holders)]
+
+
 def _pieces(children: list[Node], low: int, high: int) -> list[tuple[int, int]]:
     """Inside an ERROR node, where headers lie about as loose tokens: only sound whole statements may go."""
     far = children[:low] + children[high + 1 :]
@@ -86,13 +109,17 @@ def _without(source: bytes, removed: list[tuple[int, int]], cursor: int) -> tupl
     left: list[bytes] = []
     right: list[bytes] = []
     position = 0
-    for start, end in sorted(removed):
+    for start, end in sorted(set(removed)):
+        if end <= position:
+            continue  # inside a range that is gone already
         if end <= cursor:
             left.append(source[position:start])
             position = end
     left.append(source[position:cursor])
     position = cursor
-    for start, end in sorted(removed):
+    for start, end in sorted(set(removed)):
+        if end <= position:
+            continue
         if start >= cursor:
             right.append(source[position:start])
             position = end

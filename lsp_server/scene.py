@@ -25,9 +25,10 @@ class Scene:
     """The cursor's surroundings.
 
     `head` and `rest` are the cursor's line left and right of the cursor. `below` is the next line that is not
-    blank, `touching` whether it follows directly; `above` is the last line that is not blank, `spaced` whether
-    blank lines stand between. `body` says that the cursor stands in an empty body whose header is indented by
-    `header` columns. `before_line` means that a whole line stands right of the cursor: text goes above it.
+    blank, `touching` whether it follows directly; `above` is the last line that is not blank, `spaced`
+    whether blank lines stand between. `body` says that the cursor stands in an empty body whose header is
+    indented by `header` columns. `before_line` means that a whole line stands right of the cursor: text
+    goes above it.
     """
 
     row: Language | None

@@ -5,7 +5,7 @@ Reads the tree of the document with the completion in it; knows nothing of how i
 
 from __future__ import annotations
 
-from .grammars import Language
+from .language_row import Language
 from .languages import Node, Tree, to_bytes
 
 _RANK = {"line": 0, "expression": 1, "argument": 2, "statement": 3, "block": 4}
@@ -13,8 +13,16 @@ _STATEMENTS = ("_statement", "_declaration", "_definition", "_item", "_directive
 MOST_NODES = 3_000
 
 
+<<<<<<< HEAD
 def safe_offsets(tree: Tree | None, row: Language | None, start: int, text: str) -> tuple[tuple[int, str], ...]:
     """Safe ends inside `text`, which stands at byte `start` of the tree: (code-point offset, kind), ascending."""
+=======
+def safe_offsets(
+    tree: Tree | None, row: Language | None, start: int, text: str
+) -> tuple[tuple[int, str], ...]:
+    """Safe ends inside `text`, which stands at byte `start` of the tree: (code-point offset, kind),
+    ascending."""
+>>>>>>> syntax
     found: dict[int, str] = {}
     for offset, char in enumerate(text):
         if char == "\n" and text[:offset].strip():

@@ -1,7 +1,7 @@
 """Tries a text at the cursor: parses the document with it in place and says whether it may stand there.
 
-The measure of errors is the number of ERROR and MISSING nodes in the whole tree. The document is a reduced one
-(see `reduce.py`). Knows trees; knows nothing of streams, rounds or what to do with a verdict.
+The measure of errors is the number of ERROR and MISSING nodes in the whole tree. The document is a reduced
+one (see `reduce.py`). Knows trees; knows nothing of streams, rounds or what to do with a verdict.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from .languages import (
-    COMMENTS,
     Node,
     Tree,
     byte_offset,
@@ -24,12 +23,16 @@ from .languages import (
 from .lexical import scan, width
 from .reduce import reduce
 from .scene import Scene, adapt
+from .shape import ancestors, code_children, count_errors, last_code, spine, top_node, unclosed
 
 if TYPE_CHECKING:
     from .documents import Snapshot
 
 BELIEVED = 40_000  # characters
+<<<<<<< HEAD
 VOID_TAGS = frozenset(b"area base br col embed hr img input link meta param source track wbr !doctype".split())
+=======
+>>>>>>> syntax
 
 
 class Level(IntEnum):
@@ -45,9 +48,9 @@ class Level(IntEnum):
 class Verdict:
     """The judgement of one text.
 
-    `grows`: a block by indentation stands at the end and the next line may belong to it. `remark`: nothing but
-    comments. `inside`: the cursor stands in a comment or string that goes on after the text. `waits`: the end
-    is a decorator or an attribute, which waits for its definition.
+    `grows`: a block by indentation stands at the end and the next line may belong to it. `remark`: nothing
+    but comments. `inside`: the cursor stands in a comment or string that goes on after the text. `waits`:
+    the end is a decorator or an attribute, which waits for its definition.
     """
 
     level: Level
@@ -57,19 +60,6 @@ class Verdict:
     inside: bool = False
     waits: bool = False
     needs: bool = False
-
-
-def count_errors(tree: Tree, limit: int = 1_000) -> int:
-    """ERROR and MISSING nodes of a tree, counted up to `limit` + 1; sound subtrees are not walked."""
-    total = 0
-    stack = [tree.root_node]
-    while stack and total <= limit:
-        node = stack.pop()
-        if node.is_error or node.is_missing:
-            total += 1
-        if node.has_error:
-            stack.extend(child for child in node.children if child.has_error)
-    return total
 
 
 class Trial:
@@ -127,14 +117,16 @@ class Trial:
         return self._parse(middle, len(taken), tree), start, start + len(middle)
 
     def rendered(self, text: str) -> str:
-        """Text as it goes into the file: its line endings and indentation, and its own line if it needs one."""
+        """Text as it goes into the file: its line endings and indentation, and its own line if it needs
+        one."""
         text = adapt(self.scene, text)
         return text + self.scene.eol + self.scene.head if self.scene.before_line else text
 
     def harms(self, text: str, replace: int) -> bool:
         """Whether the whole document, not only the reduced one, would have more errors than before.
 
-        Asked once, at the end. A large document without errors is believed: there the two have never differed.
+        Asked once, at the end. A large document without errors is believed: there the two have never
+        differed.
         """
         tree = self._snapshot.tree
         if not isinstance(tree, Tree) or self.tree is None:
@@ -172,7 +164,8 @@ class Trial:
         return to_bytes(self.right.decode("utf-8", "replace")[replace:])
 
     def _judge_plain(self, text: str, replace: int) -> Verdict:
-        """Without a tree: brackets and quotes of the line must come out even, with what stays on its right."""
+        """Without a tree: brackets and quotes of the line must come out even, with what stays on its
+        right."""
         scene = self.scene
         before = scan(scene.head, scene.row)
         after = scan(scene.head + text + scene.rest[replace:], scene.row)
@@ -189,12 +182,12 @@ class Trial:
     def _shape(self, tree: Tree, source: bytes, start: int, end: int, errors: int, text: str) -> Verdict:
         """The verdict on a text that raises no error, from the nodes around its end."""
         line_start = source.rfind(b"\n", 0, start) + 1
-        last, leaf, remark = _last_code(tree, source, line_start, end)
+        last, leaf, remark = last_code(tree, source, line_start, end)
         if leaf is None or remark:
             inside = leaf is not None and leaf.start_byte < start
             level = Level.DONE if errors <= self.goal else Level.LOOSE
             return Verdict(level, errors, remark=not inside, inside=inside)
-        chain = _ancestors(leaf, line_start)
+        chain = ancestors(leaf, line_start)
         owner = leaf.parent if leaf.parent is not None else leaf
         text_node = next((n for n in (leaf, owner) if "string" in n.type or n.type in ("text", "raw_text")), None)
         inside = text_node is not None and text_node.start_byte < start and text_node.end_byte > end
@@ -206,20 +199,28 @@ class Trial:
             level = min(level, Level.LOOSE)
         return Verdict(level, errors, self._grows(chain, last), inside=inside, waits=waits, needs=needs)
 
+<<<<<<< HEAD
     def _finish(self, chain: list[Node], source: bytes, start: int, end: int, last: int) -> tuple[Level, bool, bool]:
         """Whether the last statement is finished; whether it waits for a definition; whether it needs a clause."""
+=======
+    def _finish(
+        self, chain: list[Node], source: bytes, start: int, end: int, last: int
+    ) -> tuple[Level, bool, bool]:
+        """Whether the last statement is finished; whether it waits for a definition; whether it needs a
+        clause."""
+>>>>>>> syntax
         row = self.scene.row
         assert row is not None
         kinds = dict(row.needs)
-        top = _top(chain, row.bodies)
-        for node in [*chain, *_spine(top)]:
+        top = top_node(chain, row.bodies)
+        for node in [*chain, *spine(top)]:
             if node.type in kinds and not any(c.type in kinds[node.type] for c in node.named_children):
                 return Level.OPEN, False, True
-            if row.indented and node.type in row.bodies and not _code_children(node):
+            if row.indented and node.type in row.bodies and not code_children(node):
                 return Level.OPEN, False, False
-            if node.type in row.labels and len(_code_children(node)) < 2 and source[last : last + 1] == b":":
+            if node.type in row.labels and len(code_children(node)) < 2 and source[last : last + 1] == b":":
                 return Level.OPEN, False, True
-            if node.type == "element" and node.start_byte >= start and _unclosed(node, source):
+            if node.type == "element" and node.start_byte >= start and unclosed(node, source):
                 return Level.OPEN, False, False
         if any(node.type in row.decorators for node in chain):
             apart = not self.scene.touching or not (self.scene.spaced or self.scene.before_line)
@@ -229,7 +230,8 @@ class Trial:
         return Level.DONE, False, False
 
     def _swallows(self, top: Node, source: bytes, end: int) -> bool:
-        """Whether the statement takes in lines below that are not its body: they would change their meaning."""
+        """Whether the statement takes in lines below that are not its body: they would change their
+        meaning."""
         line_end = source.find(b"\n", end)
         stop = top.end_byte
         while stop > end and source[stop - 1 : stop].isspace():
@@ -244,71 +246,13 @@ class Trial:
 
     def _grows(self, chain: list[Node], last: int) -> bool:
         row = self.scene.row
-        top = _top(chain, row.bodies) if row else None
+        top = top_node(chain, row.bodies) if row else None
         if row is None or top is None:
             return False
         if not row.indented:
             return any(n.type in row.labels and n.start_point.row < chain[0].start_point.row for n in chain)
         return any(
             node.type in row.bodies and node.start_point.row > top.start_point.row
-            for node in [*chain, *_spine(top)]
+            for node in [*chain, *spine(top)]
             if node.start_byte <= last
         )
-
-
-def _last_code(tree: Tree, source: bytes, floor: int, end: int) -> tuple[int, Node | None, bool]:
-    """The last byte before `end` that is not blank and not in a comment, its leaf, and whether none was found."""
-    position = end
-    comment: Node | None = None
-    while True:
-        position = len(source[:position].rstrip())
-        if position <= floor:
-            return position, comment, True
-        leaf = tree.root_node.descendant_for_byte_range(position - 1, position)
-        node = leaf
-        while node is not None and node.type not in COMMENTS and "comment" in node.type:
-            node = node.parent
-        if node is None or node.type not in COMMENTS:
-            return position - 1, leaf, False
-        comment = node
-        if node.start_byte <= floor:
-            return position, comment, True
-        position = node.start_byte
-
-
-def _ancestors(leaf: Node, floor: int) -> list[Node]:
-    """The leaf and those of its ancestors that begin on the cursor's line or after it."""
-    chain: list[Node] = []
-    node: Node | None = leaf
-    while node is not None and node.start_byte >= floor:
-        chain.append(node)
-        node = node.parent
-    return chain
-
-
-def _top(chain: list[Node], bodies: frozenset[str]) -> Node | None:
-    """The outermost node of the chain that is not merely a container of statements."""
-    return next((node for node in reversed(chain) if node.type not in bodies and not node.is_error), None)
-
-
-def _spine(node: Node | None) -> list[Node]:
-    """A node's last child that is not a comment, that one's last child, and so on."""
-    spine: list[Node] = []
-    while node is not None:
-        spine.append(node)
-        children = _code_children(node)
-        node = children[-1] if children else None
-    return spine
-
-
-def _code_children(node: Node) -> list[Node]:
-    return [child for child in node.named_children if child.type not in COMMENTS]
-
-
-def _unclosed(element: Node, source: bytes) -> bool:
-    """Whether an HTML element lacks its end tag and is not of a kind that has none."""
-    children = element.named_children
-    if not children or children[-1].type in ("end_tag", "self_closing_tag"):
-        return False
-    names = children[0].named_children
-    return not names or source[names[0].start_byte : names[0].end_byte].lower() not in VOID_TAGS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import itertools
 import random
 import textwrap
 import time
@@ -64,7 +65,7 @@ def test_edges_stay_while_typing(budget: int) -> None:
             text = SOURCE[:cursor] + TYPED[:typed] + SOURCE[cursor:]
             seen.append(build(Snapshot("a.py", "python", text, cursor + typed, None), budget))
         assert len({(c.outline, c.suffix) for c in seen}) == 1
-        moved = sum(not b.prefix.startswith(a.prefix) for a, b in zip(seen, seen[1:], strict=False))
+        moved = sum(not b.prefix.startswith(a.prefix) for a, b in itertools.pairwise(seen))
         assert moved <= 1
         steps += moved
     assert steps <= 5

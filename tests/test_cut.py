@@ -15,7 +15,7 @@ from quatrain.lsp_server.cut import Cut, Cutter
 from quatrain.lsp_server.documents import Snapshot
 from quatrain.lsp_server.languages import Tree, language_for, parse
 from quatrain.lsp_server.merge import CLOSERS
-from quatrain.lsp_server.trial import count_errors
+from quatrain.lsp_server.shape import count_errors
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 CASES = Path(__file__).parent / "cases"
