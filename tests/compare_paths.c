@@ -56,7 +56,7 @@ static void compare_product(const qt_kernels *k, int kind) {
     for (int r = 0; r < ROWS; r++) {
         k->product[kind](block, 2, GROUPS, acts + r, ROWS, 1, alone);
         for (int b = 0; b < 2; b++)
-            if (memcmp(alone + b * QT_BLOCK, got + (b * ROWS + r) * QT_BLOCK, QT_BLOCK * sizeof *got)) {
+            if (memcmp(alone + b * QT_BLOCK, got + (r * 2 + b) * QT_BLOCK, QT_BLOCK * sizeof *got)) {
                 printf("%s %s: row %d changes with its company\n", k->name, names[kind], r);
                 failures++;
             }

@@ -10,7 +10,7 @@
 
 enum { QT_POSITIONS = 16, QT_MAX_HEADS = 8 };
 
-/* One or two neighbouring blocks of 16 outputs for `rows` rows: out[block][row][16] = weights . activations.
+/* One or two neighbouring blocks of 16 outputs for `rows` rows: out[row][block][16] = weights . activations.
  * acts is [groups][stride] records; rows <= stride. */
 typedef void (*qt_product_fn)(const uint8_t *block, int blocks, int groups, const qt_group *acts, size_t stride,
                               int rows, float *out);

@@ -94,11 +94,11 @@ typedef struct {
     __m512 scale, second;
 } avx512_weights;
 
-/* out[block][row] += one group's contribution, for `count` rows and `blocks` blocks side by side. Loads set
+/* out[row][block] += one group's contribution, for `count` rows and `blocks` blocks side by side. Loads set
  * the pace: two blocks share every activation they load. A dot product waits for the one before it: several
  * rows keep the multipliers busy meanwhile. Integer sums are exact, so grouping rows does not change a bit. */
 V void avx512_rows(const int kind, const int blocks, const int count, const avx512_weights *m,
-                   const qt_group *acts, float *out, size_t apart) {
+                   const qt_group *acts, float *out) {
     __m512i low[2][ROWS_AT_ONCE], high[2][ROWS_AT_ONCE];
     for (int r = 0; r < count; r++)
         for (int b = 0; b < blocks; b++) {
@@ -117,7 +117,7 @@ V void avx512_rows(const int kind, const int blocks, const int count, const avx5
         }
     for (int r = 0; r < count; r++)
         for (int b = 0; b < blocks; b++) {
-            float *to = out + b * apart + r * QT_BLOCK;
+            float *to = out + (r * blocks + b) * QT_BLOCK;
             const __m512 as = _mm512_set1_ps(acts[r].scale), first = _mm512_cvtepi32_ps(low[b][r]);
             __m512 sum = _mm512_loadu_ps(to);
             if (kind == QT_Q6) {
@@ -137,8 +137,8 @@ V void avx512_product(const int kind, const int blocks, const int many, const ui
                       const qt_group *acts, size_t stride, int rows, float *out) {
     enum { AHEAD = 3072 }; /* bytes; blocks lie one behind the other, so this is what is wanted soon */
     const int bytes = QT_LEVEL_BYTES(qt_kind_bits(kind));
-    const size_t whole = qt_block_bytes(kind, groups), apart = (size_t)rows * QT_BLOCK;
-    memset(out, 0, blocks * apart * sizeof *out);
+    const size_t whole = qt_block_bytes(kind, groups);
+    memset(out, 0, (size_t)rows * blocks * QT_BLOCK * sizeof *out);
     for (int g = 0; g < groups; g++) {
         avx512_weights m[2];
         for (int b = 0; b < blocks; b++) {
@@ -153,9 +153,9 @@ V void avx512_product(const int kind, const int blocks, const int many, const ui
         const qt_group *a = acts + g * stride;
         int r = 0;
         for (; r + many <= rows; r += many)
-            avx512_rows(kind, blocks, many, m, a + r, out + r * QT_BLOCK, apart);
+            avx512_rows(kind, blocks, many, m, a + r, out + r * blocks * QT_BLOCK);
         for (; r < rows; r++)
-            avx512_rows(kind, blocks, 1, m, a + r, out + r * QT_BLOCK, apart);
+            avx512_rows(kind, blocks, 1, m, a + r, out + r * blocks * QT_BLOCK);
     }
 }
 

@@ -82,7 +82,7 @@ V void neon_unpack(const int kind, const uint8_t *p, int8x16_t w[QT_VECTORS]) {
 
 /* out[row][4 of 16] += one group's contribution of a quarter block. */
 V void neon_group(const int kind, const int8x16_t w[QT_VECTORS], vf scale, vf second, const qt_group *acts,
-                  int rows, float *out) {
+                  int rows, float *out, int apart) {
     for (int r = 0; r < rows; r++) {
         const qt_group *a = acts + r;
         const int8x16_t q0 = vld1q_s8(a->q), q1 = vld1q_s8(a->q + 16);
@@ -90,22 +90,23 @@ V void neon_group(const int kind, const int8x16_t w[QT_VECTORS], vf scale, vf se
         low = vdotq_laneq_s32(low, w[1], q0, 1), high = vdotq_laneq_s32(high, w[5], q1, 1);
         low = vdotq_laneq_s32(low, w[2], q0, 2), high = vdotq_laneq_s32(high, w[6], q1, 2);
         low = vdotq_laneq_s32(low, w[3], q0, 3), high = vdotq_laneq_s32(high, w[7], q1, 3);
-        vf sum = v_load(out + r * QT_BLOCK), as = v_set1(a->scale);
+        vf sum = v_load(out + (size_t)r * apart), as = v_set1(a->scale);
         if (kind == QT_Q6)
             sum = v_fma(v_fma(v_from_int(high), second, v_mul(v_from_int(low), scale)), as, sum);
         else
             sum = v_fma(v_from_int(v_iadd(low, high)), v_mul(scale, as), sum);
         if (qt_kind_is_affine(kind))
             sum = vfmsq_f32(sum, second, v_set1(a->weighted_sum));
-        v_store(out + r * QT_BLOCK, sum);
+        v_store(out + (size_t)r * apart, sum);
     }
 }
 
 V void neon_product(const int kind, const uint8_t *block, int groups, const qt_group *acts, size_t stride,
-                    int rows, float *out) {
+                    int rows, float *out, int apart) {
     const int bytes = QT_LEVEL_BYTES(qt_kind_bits(kind));
     const uint16_t *scales = (const uint16_t *)(block + (size_t)groups * bytes);
-    memset(out, 0, (size_t)rows * QT_BLOCK * sizeof *out);
+    for (int r = 0; r < rows; r++)
+        memset(out + (size_t)r * apart, 0, QT_BLOCK * sizeof *out);
     for (int g = 0; g < groups; g++)
         for (int quarter = 0; quarter < 4; quarter++) {
             int8x16_t w[QT_VECTORS];
@@ -113,7 +114,7 @@ V void neon_product(const int kind, const uint8_t *block, int groups, const qt_g
             const uint16_t *scale = scales + g * QT_BLOCK + 4 * quarter;
             vf first = v_load_half(scale);
             vf second = qt_kind_has_second(kind) ? v_load_half(scale + groups * QT_BLOCK) : first;
-            neon_group(kind, w, first, second, acts + g * stride, rows, out + 4 * quarter);
+            neon_group(kind, w, first, second, acts + g * stride, rows, out + 4 * quarter, apart);
         }
 }
 
@@ -122,7 +123,7 @@ V void neon_product(const int kind, const uint8_t *block, int groups, const qt_g
                                     size_t stride, int rows, float *out) {                                   \
         for (int b = 0; b < blocks; b++)                                                                     \
             neon_product(kind, block + b * qt_block_bytes(kind, groups), groups, acts, stride, rows,         \
-                         out + (size_t)b * rows * QT_BLOCK);                                                 \
+                         out + b * QT_BLOCK, blocks * QT_BLOCK);                                             \
     }
 PRODUCT(QT_Q8)
 PRODUCT(QT_Q6)

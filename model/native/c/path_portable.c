@@ -105,9 +105,10 @@ static portable_block open_block(int kind, const uint8_t *block, int groups) {
 }
 
 static void portable_product(int kind, const uint8_t *block, int groups, const qt_group *acts, size_t stride,
-                             int rows, float *out) {
+                             int rows, float *out, int apart) {
     const portable_block b = open_block(kind, block, groups);
-    memset(out, 0, (size_t)rows * QT_BLOCK * sizeof *out);
+    for (int r = 0; r < rows; r++)
+        memset(out + (size_t)r * apart, 0, QT_BLOCK * sizeof *out);
     for (int g = 0; g < groups; g++)
         for (int o = 0; o < QT_BLOCK; o++) {
             int8_t level[QT_GROUP];
@@ -119,7 +120,7 @@ static void portable_product(int kind, const uint8_t *block, int groups, const q
                 int low = 0, high = 0;
                 for (int k = 0; k < 16; k++)
                     low += level[k] * a->q[k], high += level[k + 16] * a->q[k + 16];
-                float *sum = out + r * QT_BLOCK + o;
+                float *sum = out + (size_t)r * apart + o;
                 if (kind == QT_Q6)
                     *sum += ((float)low * scale + (float)high * second) * a->scale;
                 else
@@ -151,7 +152,7 @@ void qt_decode_row(const qt_matrix *matrix, int row, float *out) {
                                 size_t stride, int rows, float *out) {                                       \
         for (int b = 0; b < blocks; b++)                                                                     \
             portable_product(kind, block + b * qt_block_bytes(kind, groups), groups, acts, stride, rows,     \
-                             out + (size_t)b * rows * QT_BLOCK);                                             \
+                             out + b * QT_BLOCK, blocks * QT_BLOCK);                                         \
     }
 PRODUCT(QT_Q8)
 PRODUCT(QT_Q6)
