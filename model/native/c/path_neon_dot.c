@@ -1,7 +1,7 @@
 /* The NEON path with dot products (ARMv8.2 with asimddp: Apple M1 and later, Neoverse, Cortex-A76 and later).
  *
- * A block of 16 outputs is four vectors of sums. Levels are made signed before the dot product, so no offset
- * is needed. A quarter of a block's level vectors are unpacked at a time and reused by all rows.
+ * A block of 32 outputs is eight vectors of sums. Levels are made signed before the dot product, so no offset
+ * is needed. The levels of four outputs are unpacked at a time and reused by all rows.
  */
 #include "kernels.h"
 
@@ -80,9 +80,9 @@ V void neon_unpack(const int kind, const uint8_t *p, int8x16_t w[QT_VECTORS]) {
         w[j] = vreinterpretq_s8_u8(vsubq_u8(u[j], middle));
 }
 
-/* out[row][4 of 16] += one group's contribution of a quarter block. */
+/* out[row][4 of 32] += one group's contribution of four outputs. */
 V void neon_group(const int kind, const int8x16_t w[QT_VECTORS], vf scale, vf second, const qt_group *acts,
-                  int rows, float *out, int apart) {
+                  int rows, float *out) {
     for (int r = 0; r < rows; r++) {
         const qt_group *a = acts + r;
         const int8x16_t q0 = vld1q_s8(a->q), q1 = vld1q_s8(a->q + 16);
@@ -90,40 +90,35 @@ V void neon_group(const int kind, const int8x16_t w[QT_VECTORS], vf scale, vf se
         low = vdotq_laneq_s32(low, w[1], q0, 1), high = vdotq_laneq_s32(high, w[5], q1, 1);
         low = vdotq_laneq_s32(low, w[2], q0, 2), high = vdotq_laneq_s32(high, w[6], q1, 2);
         low = vdotq_laneq_s32(low, w[3], q0, 3), high = vdotq_laneq_s32(high, w[7], q1, 3);
-        vf sum = v_load(out + (size_t)r * apart), as = v_set1(a->scale);
+        vf sum = v_load(out + r * QT_BLOCK), as = v_set1(a->scale);
         if (kind == QT_Q6)
             sum = v_fma(v_fma(v_from_int(high), second, v_mul(v_from_int(low), scale)), as, sum);
         else
             sum = v_fma(v_from_int(v_iadd(low, high)), v_mul(scale, as), sum);
         if (qt_kind_is_affine(kind))
             sum = vfmsq_f32(sum, second, v_set1(a->weighted_sum));
-        v_store(out + (size_t)r * apart, sum);
+        v_store(out + r * QT_BLOCK, sum);
     }
 }
 
 V void neon_product(const int kind, const uint8_t *block, int groups, const qt_group *acts, size_t stride,
-                    int rows, float *out, int apart) {
-    const int bytes = QT_LEVEL_BYTES(qt_kind_bits(kind));
-    const uint16_t *scales = (const uint16_t *)(block + (size_t)groups * bytes);
-    for (int r = 0; r < rows; r++)
-        memset(out + (size_t)r * apart, 0, QT_BLOCK * sizeof *out);
-    for (int g = 0; g < groups; g++)
-        for (int quarter = 0; quarter < 4; quarter++) {
+                    int rows, float *out) {
+    memset(out, 0, (size_t)rows * QT_BLOCK * sizeof *out);
+    for (int g = 0; g < groups; g++, block += qt_group_bytes(kind), acts += stride)
+        for (int part = 0; part < QT_BLOCK / LANES; part++) {
             int8x16_t w[QT_VECTORS];
-            neon_unpack(kind, block + (size_t)g * bytes + 16 * quarter, w);
-            const uint16_t *scale = scales + g * QT_BLOCK + 4 * quarter;
+            neon_unpack(kind, block + part / 4 * QT_LEVEL_BYTES(qt_kind_bits(kind)) + part % 4 * 16, w);
+            const uint16_t *scale = qt_scales(kind, block) + LANES * part;
             vf first = v_load_half(scale);
-            vf second = qt_kind_has_second(kind) ? v_load_half(scale + groups * QT_BLOCK) : first;
-            neon_group(kind, w, first, second, acts + g * stride, rows, out + 4 * quarter, apart);
+            vf second = qt_kind_has_second(kind) ? v_load_half(scale + QT_BLOCK) : first;
+            neon_group(kind, w, first, second, acts, rows, out + LANES * part);
         }
 }
 
 #define PRODUCT(kind)                                                                                        \
-    LANE_FN static void neon_##kind(const uint8_t *block, int blocks, int groups, const qt_group *acts,      \
-                                    size_t stride, int rows, float *out) {                                   \
-        for (int b = 0; b < blocks; b++)                                                                     \
-            neon_product(kind, block + b * qt_block_bytes(kind, groups), groups, acts, stride, rows,         \
-                         out + b * QT_BLOCK, blocks * QT_BLOCK);                                             \
+    LANE_FN static void neon_##kind(const uint8_t *block, int groups, const qt_group *acts, size_t stride,   \
+                                    int rows, float *out) {                                                  \
+        neon_product(kind, block, groups, acts, stride, rows, out);                                          \
     }
 PRODUCT(QT_Q8)
 PRODUCT(QT_Q6)
