@@ -34,32 +34,31 @@ static void expect(const char *path, const char *what, const float *a, const flo
 
 static void compare_product(const qt_kernels *k, int kind) {
     static const char *names[QT_KINDS] = {"q8", "q6", "q5", "q5m", "q4", "q4m"};
-    _Alignas(64) static uint8_t block[2 * GROUPS * (512 + 64) + 64];
-    _Alignas(64) static float got[2 * ROWS * QT_BLOCK], want[2 * ROWS * QT_BLOCK], alone[2 * QT_BLOCK];
+    _Alignas(64) static uint8_t block[GROUPS * 1152];
+    _Alignas(64) static float got[ROWS * QT_BLOCK], want[ROWS * QT_BLOCK], alone[QT_BLOCK];
     static float x[ROWS * WIDTH];
     static qt_group acts[GROUPS * ROWS];
-    const size_t bytes = qt_block_bytes(kind, GROUPS);
-    for (size_t i = 0; i < 2 * bytes; i++)
+    const size_t bytes = qt_group_bytes(kind);
+    for (size_t i = 0; i < GROUPS * bytes; i++)
         block[i] = (uint8_t)(uniform() * 128 + 128);
-    for (int b = 0; b < 2; b++) {
-        uint16_t *scales = (uint16_t *)(block + b * bytes + GROUPS * QT_LEVEL_BYTES(qt_kind_bits(kind)));
-        for (int i = 0; i < GROUPS * QT_BLOCK * (qt_kind_has_second(kind) ? 2 : 1); i++)
+    for (int g = 0; g < GROUPS; g++) {
+        uint16_t *scales = (uint16_t *)qt_scales(kind, block + g * bytes);
+        for (int i = 0; i < (qt_kind_has_second(kind) ? 2 : 1) * QT_BLOCK; i++)
             scales[i] = qt_to_half((float)(0.01 + 0.005 * uniform()));
     }
     fill(x, ROWS * WIDTH);
     memset(x, 0, WIDTH * sizeof *x);
     for (int r = 0; r < ROWS; r++)
         qt_portable.quantise(x + r * WIDTH, GROUPS, acts + r, ROWS);
-    qt_portable.product[kind](block, 2, GROUPS, acts, ROWS, ROWS, want);
-    k->product[kind](block, 2, GROUPS, acts, ROWS, ROWS, got);
-    expect(k->name, names[kind], got, want, 2 * ROWS * QT_BLOCK, 2e-6);
+    qt_portable.product[kind](block, GROUPS, acts, ROWS, ROWS, want);
+    k->product[kind](block, GROUPS, acts, ROWS, ROWS, got);
+    expect(k->name, names[kind], got, want, ROWS * QT_BLOCK, 2e-6);
     for (int r = 0; r < ROWS; r++) {
-        k->product[kind](block, 2, GROUPS, acts + r, ROWS, 1, alone);
-        for (int b = 0; b < 2; b++)
-            if (memcmp(alone + b * QT_BLOCK, got + (b * ROWS + r) * QT_BLOCK, QT_BLOCK * sizeof *got)) {
-                printf("%s %s: row %d changes with its company\n", k->name, names[kind], r);
-                failures++;
-            }
+        k->product[kind](block, GROUPS, acts + r, ROWS, 1, alone);
+        if (memcmp(alone, got + r * QT_BLOCK, sizeof alone)) {
+            printf("%s %s: row %d changes with its company\n", k->name, names[kind], r);
+            failures++;
+        }
     }
 }
 

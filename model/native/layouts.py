@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 GROUP = 32
-BLOCK = 16
+BLOCK = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,8 @@ class Kind:
     second: bool = False
 
     def block_bytes(self, inputs: int) -> int:
-        """Bytes of 16 outputs by `inputs` inputs, a multiple of 64."""
-        per_group = 64 * self.bits + (64 if self.second else 32)
-        return -(-(inputs // GROUP) * per_group // 64) * 64
+        """Bytes of 32 outputs by `inputs` inputs, a multiple of 64."""
+        return inputs // GROUP * (128 * self.bits + (128 if self.second else 64))
 
     def shape(self, outputs: int, inputs: int) -> tuple[int, int]:
         """Shape of the packed uint8 array: (blocks, bytes per block)."""
@@ -63,20 +62,17 @@ def assemble(matrix: Levels) -> np.ndarray:
     kind = matrix.kind
     outputs, inputs = matrix.level.shape
     blocks, groups = -(-outputs // BLOCK), inputs // GROUP
-    packed = np.zeros(kind.shape(outputs, inputs), np.uint8)
     level = _padded(matrix.level, blocks * BLOCK)
-    # (block, output, group, vector, byte of four) -> (block, group, vector, output, byte of four)
-    level = level.reshape(blocks, BLOCK, groups, 8, 4).transpose(0, 2, 3, 1, 4).reshape(blocks, groups, 8, 64)
-    level_bytes = 64 * kind.bits
-    packed[:, : groups * level_bytes] = _planes(level, kind.bits).reshape(blocks, -1)
-    at = groups * level_bytes
+    # (block, half, output, group, vector, byte of four) -> (block, group, half, vector, output, byte of four)
+    level = level.reshape(blocks, 2, 16, groups, 8, 4).transpose(0, 3, 1, 4, 2, 5)
+    parts = [_planes(level.reshape(blocks, groups, 2, 8, 64), kind.bits)]
     for halves in (matrix.scale, matrix.second) if kind.second else (matrix.scale,):
         assert halves is not None
         rows = _padded(halves.astype("<f2", copy=False), blocks * BLOCK)
-        laid = np.ascontiguousarray(rows.reshape(blocks, BLOCK, groups).transpose(0, 2, 1))
-        packed[:, at : at + groups * 32] = laid.view(np.uint8).reshape(blocks, -1)
-        at += groups * 32
-    return packed
+        parts.append(
+            np.ascontiguousarray(rows.reshape(blocks, BLOCK, groups).transpose(0, 2, 1)).view(np.uint8)
+        )
+    return np.concatenate(parts, axis=-1).reshape(kind.shape(outputs, inputs))
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
@@ -86,15 +82,20 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _planes(level: np.ndarray, bits: int) -> np.ndarray:
-    """(block, group, 8, 64) levels -> (block, group, 64 * bits) bytes: nibbles, then planes of high bits."""
+    """(block, group, half, 8, 64) levels -> (block, group, 128 * bits) bytes: nibbles, then planes of high bits."""
+    shape = level.shape[:2]
     if bits == 8:
-        return level.reshape(*level.shape[:2], -1)
-    nibbles = (level[:, :, :4] & 15) | (level[:, :, 4:] << 4)
+        return level.reshape(*shape, -1)
     high = level >> 4
-    planes = [nibbles.reshape(*level.shape[:2], -1)]
+    planes = [(level[..., :4, :] & 15) | (level[..., 4:, :] << 4)]
     if bits == 5:
-        planes.append(sum((high[:, :, j] << j for j in range(1, 8)), start=high[:, :, 0]))
+        planes.append(_stacked(high, 1))
     if bits == 6:
-        for p in (0, 4):
-            planes.append(sum((high[:, :, p + i] << 2 * i for i in range(1, 4)), start=high[:, :, p]))
-    return np.concatenate(planes, axis=-1)
+        planes += [_stacked(high[..., :4, :], 2), _stacked(high[..., 4:, :], 2)]
+    return np.concatenate(planes, axis=-2).reshape(*shape, -1)
+
+
+def _stacked(high: np.ndarray, bits: int) -> np.ndarray:
+    """Put vectors (second-last axis) of few bits side by side into the bytes of one."""
+    shifts = (bits * np.arange(high.shape[-2], dtype=np.uint8))[:, None]
+    return np.bitwise_or.reduce(high << shifts, axis=-2, keepdims=True)

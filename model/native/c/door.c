@@ -61,7 +61,7 @@ QT_EXPORT int quatrain_product(const char *path, const qt_matrix *matrix, const 
             kernels->quantise(x + (size_t)r * matrix->inputs, groups, acts + r, (size_t)rows);
         for (int at = 0; at < matrix->outputs; at += QT_BLOCK) {
             const uint8_t *block = matrix->data + (size_t)(at / QT_BLOCK) * qt_block_bytes(matrix->kind, groups);
-            kernels->product[matrix->kind](block, 1, groups, acts, (size_t)rows, rows, sums);
+            kernels->product[matrix->kind](block, groups, acts, (size_t)rows, rows, sums);
             for (int r = 0; r < rows; r++)
                 for (int o = 0; o < QT_BLOCK && at + o < matrix->outputs; o++)
                     out[(size_t)r * matrix->outputs + at + o] = sums[r * QT_BLOCK + o];

@@ -10,10 +10,10 @@
 
 enum { QT_POSITIONS = 16, QT_MAX_HEADS = 8 };
 
-/* One or two neighbouring blocks of 16 outputs for `rows` rows: out[block][row][16] = weights . activations.
+/* One block of 32 outputs for `rows` rows: out[row][32] = weights . activations.
  * acts is [groups][stride] records; rows <= stride. */
-typedef void (*qt_product_fn)(const uint8_t *block, int blocks, int groups, const qt_group *acts, size_t stride,
-                              int rows, float *out);
+typedef void (*qt_product_fn)(const uint8_t *block, int groups, const qt_group *acts, size_t stride, int rows,
+                              float *out);
 
 /* What one attention job needs; see lanes.inc for the layout of the cache. */
 typedef struct {

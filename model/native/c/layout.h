@@ -1,23 +1,22 @@
 /* Layout of packed weights and quantised activations. `layouts.py` writes what these numbers describe.
  *
- * A weight matrix (outputs x inputs) is cut into blocks of 16 outputs; outputs are padded to a multiple of
- * 16 with zeros. One block holds, for each group of 32 inputs in turn, its levels, then for each group
- * its scales, and is padded to a multiple of 64 bytes:
+ * A weight matrix (outputs x inputs) is cut into blocks of 32 outputs; outputs are padded to a multiple of
+ * 32 with zeros. A block is read from front to back: for each group of 32 inputs in turn
  *
- *   block = levels[groups][QT_LEVEL_BYTES(bits)]  scales[groups][16 half]  (second[groups][16 half])
+ *   levels of outputs 0..15 | levels of outputs 16..31 | 32 scales (half) | 32 seconds (half), in some kinds
  *
- * The levels of a group are eight vectors of 64 bytes: byte 4*o+t of vector j belongs to output o of the
- * block and input 4*j+t of the group. A dot-product instruction that adds four neighbouring bytes to each
- * 32-bit lane therefore leaves one sum per output and needs no horizontal step. Levels are stored without a
- * sign (level + 2^(bits-1)), except in affine kinds where they count up from the minimum:
+ * The levels of 16 outputs are eight vectors of 64 bytes: byte 4*o+t of vector j belongs to output o and input
+ * 4*j+t of the group. A dot-product instruction that adds four neighbouring bytes to each 32-bit lane
+ * therefore leaves one sum per output and needs no horizontal step. Levels are stored without a sign
+ * (level + 2^(bits-1)), except in affine kinds where they count up from the minimum:
  *
  *   8 bits  the eight vectors themselves
  *   4 bits  four vectors; the low nibbles are vector i, the high nibbles vector i+4
  *   5 bits  as 4 bits, then one vector whose bit j is bit 4 of vector j
  *   6 bits  as 4 bits, then two vectors; bit pair i of plane p is bits 4..5 of vector 4*p+i
  *
- * `second` is the minimum to subtract (affine kinds), or the scale of inputs 16..31 (kind 6, whose first
- * scale covers inputs 0..15 only).
+ * A second is the minimum to subtract (affine kinds), or the scale of inputs 16..31 (kind 6, whose first
+ * scale covers inputs 0..15 only). Every part is a multiple of 64 bytes.
  *
  * Activations are int8 with one scale per row and group, in records of 48 bytes, [group][row].
  */
@@ -26,7 +25,7 @@
 
 #include "portability.h"
 
-enum { QT_GROUP = 32, QT_BLOCK = 16, QT_VECTORS = 8 };
+enum { QT_GROUP = 32, QT_BLOCK = 32, QT_VECTORS = 8 };
 
 /* Kinds of weights. The order is shared with layouts.py. */
 enum { QT_Q8, QT_Q6, QT_Q5, QT_Q5M, QT_Q4, QT_Q4M, QT_KINDS };
@@ -44,7 +43,7 @@ typedef struct {
 typedef struct {
     const uint8_t *data;
     int32_t kind;
-    int32_t outputs; /* real outputs; blocks are ceil(outputs / 16) */
+    int32_t outputs; /* real outputs; blocks are ceil(outputs / 32) */
     int32_t inputs;  /* a multiple of 32 */
 } qt_matrix;
 
@@ -57,9 +56,16 @@ QT_INLINE int qt_kind_has_second(int kind) { return kind == QT_Q6 || kind == QT_
 
 QT_INLINE int qt_kind_is_affine(int kind) { return kind == QT_Q5M || kind == QT_Q4M; }
 
-QT_INLINE size_t qt_block_bytes(int kind, int groups) {
-    size_t bytes = (size_t)groups * (QT_LEVEL_BYTES(qt_kind_bits(kind)) + (qt_kind_has_second(kind) ? 64 : 32));
-    return (bytes + 63) & ~(size_t)63;
+/* Bytes of one group of a block, and of the block. */
+QT_INLINE size_t qt_group_bytes(int kind) {
+    return 2 * QT_LEVEL_BYTES(qt_kind_bits(kind)) + (qt_kind_has_second(kind) ? 128 : 64);
+}
+
+QT_INLINE size_t qt_block_bytes(int kind, int groups) { return (size_t)groups * qt_group_bytes(kind); }
+
+/* The scales of a group of a block; the seconds follow them. */
+QT_INLINE const uint16_t *qt_scales(int kind, const uint8_t *group) {
+    return (const uint16_t *)(group + 2 * QT_LEVEL_BYTES(qt_kind_bits(kind)));
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* The AVX-512 VNNI path (Intel from Ice Lake on, AMD from Zen 4 on).
  *
- * A block of 16 outputs fills one vector of sums. The eight level vectors of a group are unpacked once into
- * registers, then every row passes by: eight dot products, one conversion, two multiplications. The same code
- * serves one row (where memory sets the pace) and hundreds (where the dot products do).
+ * Half a block, 16 outputs, fills one vector of sums. The sixteen level vectors of a group are unpacked once
+ * into registers, then every row passes by: per half eight dot products, one conversion, two multiplications.
+ * The same code serves one row (where memory sets the pace) and hundreds (where the dot products do).
  */
 #include "kernels.h"
 
@@ -14,7 +14,7 @@
 #define NAME(x) avx512_##x
 #define LANES 16
 #define HEADS_AT_ONCE 8
-enum { ROWS_AT_ONCE = 4 };
+enum { ROWS_AT_ONCE = 6, FEW_ROWS = 4 };
 typedef __m512 vf;
 typedef __m512i vi;
 #define V QT_INLINE LANE_FN
@@ -88,20 +88,20 @@ V __m512i avx512_four(const int8_t *q) {
     return _mm512_set1_epi32(four);
 }
 
-/* One group of one or two blocks, unpacked. */
+/* One group of half a block, unpacked. */
 typedef struct {
     __m512i w[QT_VECTORS];
     __m512 scale, second;
 } avx512_weights;
 
-/* out[block][row] += one group's contribution, for `count` rows and `blocks` blocks side by side. Loads set
- * the pace: two blocks share every activation they load. A dot product waits for the one before it: several
+/* out[row] += one group's contribution, for `count` rows side by side. Loads set the pace: both halves of the
+ * block share every activation they load. A dot product waits for the one before it: several
  * rows keep the multipliers busy meanwhile. Integer sums are exact, so grouping rows does not change a bit. */
-V void avx512_rows(const int kind, const int blocks, const int count, const avx512_weights *m,
-                   const qt_group *acts, float *out, size_t apart) {
+V void avx512_rows(const int kind, const int count, const avx512_weights m[2],
+                   const qt_group *acts, float *out) {
     __m512i low[2][ROWS_AT_ONCE], high[2][ROWS_AT_ONCE];
     for (int r = 0; r < count; r++)
-        for (int b = 0; b < blocks; b++) {
+        for (int b = 0; b < 2; b++) {
             const __m512i all = _mm512_set1_epi32(acts[r].offset), part = _mm512_set1_epi32(acts[r].offset_low);
             low[b][r] = qt_kind_is_affine(kind) ? _mm512_setzero_si512() : kind == QT_Q6 ? part : all;
             high[b][r] = kind == QT_Q6 ? _mm512_sub_epi32(all, part) : all;
@@ -109,15 +109,15 @@ V void avx512_rows(const int kind, const int blocks, const int count, const avx5
     for (int j = 0; j < QT_VECTORS; j++)
         for (int r = 0; r < count; r++) {
             const __m512i four = avx512_four(acts[r].q + 4 * j);
-            for (int b = 0; b < blocks; b++)
+            for (int b = 0; b < 2; b++)
                 if (kind == QT_Q6 && j >= 4)
                     high[b][r] = _mm512_dpbusd_epi32(high[b][r], m[b].w[j], four);
                 else
                     low[b][r] = _mm512_dpbusd_epi32(low[b][r], m[b].w[j], four);
         }
     for (int r = 0; r < count; r++)
-        for (int b = 0; b < blocks; b++) {
-            float *to = out + b * apart + r * QT_BLOCK;
+        for (int b = 0; b < 2; b++) {
+            float *to = out + r * QT_BLOCK + b * LANES;
             const __m512 as = _mm512_set1_ps(acts[r].scale), first = _mm512_cvtepi32_ps(low[b][r]);
             __m512 sum = _mm512_loadu_ps(to);
             if (kind == QT_Q6) {
@@ -133,42 +133,38 @@ V void avx512_rows(const int kind, const int blocks, const int count, const avx5
         }
 }
 
-V void avx512_product(const int kind, const int blocks, const int many, const uint8_t *block, int groups,
-                      const qt_group *acts, size_t stride, int rows, float *out) {
-    enum { AHEAD = 3072 }; /* bytes; blocks lie one behind the other, so this is what is wanted soon */
-    const int bytes = QT_LEVEL_BYTES(qt_kind_bits(kind));
-    const size_t whole = qt_block_bytes(kind, groups), apart = (size_t)rows * QT_BLOCK;
-    memset(out, 0, blocks * apart * sizeof *out);
-    for (int g = 0; g < groups; g++) {
+V void avx512_product(const int kind, const int many, const uint8_t *block, int groups, const qt_group *acts,
+                      size_t stride, int rows, float *out) {
+    enum { AHEAD = 4096 }; /* bytes; blocks lie one behind the other, so this is what is wanted soon */
+    const size_t bytes = qt_group_bytes(kind);
+    memset(out, 0, (size_t)rows * QT_BLOCK * sizeof *out);
+    for (int g = 0; g < groups; g++, block += bytes, acts += stride) {
+        const uint16_t *scales = qt_scales(kind, block);
         avx512_weights m[2];
-        for (int b = 0; b < blocks; b++) {
-            const uint8_t *levels = block + b * whole + (size_t)g * bytes;
-            const uint16_t *scales = (const uint16_t *)(block + b * whole + (size_t)groups * bytes);
-            for (int line = 0; line < bytes; line += 64)
-                _mm_prefetch((const char *)levels + AHEAD + line, _MM_HINT_T0);
-            avx512_unpack(kind, levels, m[b].w);
-            m[b].scale = v_load_half(scales + g * QT_BLOCK);
-            m[b].second = qt_kind_has_second(kind) ? v_load_half(scales + (groups + g) * QT_BLOCK) : m[b].scale;
+        for (size_t line = 0; line < bytes; line += 64)
+            _mm_prefetch((const char *)block + AHEAD + line, _MM_HINT_T0);
+        for (int b = 0; b < 2; b++) {
+            avx512_unpack(kind, block + b * QT_LEVEL_BYTES(qt_kind_bits(kind)), m[b].w);
+            m[b].scale = v_load_half(scales + b * LANES);
+            m[b].second = qt_kind_has_second(kind) ? v_load_half(scales + QT_BLOCK + b * LANES) : m[b].scale;
         }
-        const qt_group *a = acts + g * stride;
         int r = 0;
         for (; r + many <= rows; r += many)
-            avx512_rows(kind, blocks, many, m, a + r, out + r * QT_BLOCK, apart);
-        for (; r < rows; r++)
-            avx512_rows(kind, blocks, 1, m, a + r, out + r * QT_BLOCK, apart);
+            avx512_rows(kind, many, m, acts + r, out + r * QT_BLOCK);
+        if (many > 1)
+            for (; r < rows; r++)
+                avx512_rows(kind, 1, m, acts + r, out + r * QT_BLOCK);
     }
 }
 
 #define PRODUCT(kind)                                                                                        \
-    LANE_FN static void avx512_##kind(const uint8_t *block, int blocks, int groups, const qt_group *acts,    \
-                                      size_t stride, int rows, float *out) {                                 \
+    LANE_FN static void avx512_##kind(const uint8_t *block, int groups, const qt_group *acts, size_t stride, \
+                                      int rows, float *out) {                                                \
         enum { MANY = kind == QT_Q6 ? ROWS_AT_ONCE / 2 : ROWS_AT_ONCE };                                     \
-        if (blocks == 1)                                                                                     \
-            avx512_product(kind, 1, MANY, block, groups, acts, stride, rows, out);                           \
-        else if (rows < MANY)                                                                                \
-            avx512_product(kind, 2, 1, block, groups, acts, stride, rows, out);                              \
+        if (rows <= FEW_ROWS)                                                                                \
+            avx512_product(kind, 1, block, groups, acts, stride, rows, out);                                 \
         else                                                                                                 \
-            avx512_product(kind, 2, MANY, block, groups, acts, stride, rows, out);                           \
+            avx512_product(kind, MANY, block, groups, acts, stride, rows, out);                              \
     }
 PRODUCT(QT_Q8)
 PRODUCT(QT_Q6)

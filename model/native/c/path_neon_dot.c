@@ -1,7 +1,7 @@
 /* The NEON path with dot products (ARMv8.2 with asimddp: Apple M1 and later, Neoverse, Cortex-A76 and later).
  *
- * A block of 16 outputs is four vectors of sums. Levels are made signed before the dot product, so no offset
- * is needed. A quarter of a block's level vectors are unpacked at a time and reused by all rows.
+ * A block of 32 outputs is eight vectors of sums. Levels are made signed before the dot product, so no offset
+ * is needed. The levels of four outputs are unpacked at a time and reused by all rows.
  */
 #include "kernels.h"
 
@@ -80,7 +80,7 @@ V void neon_unpack(const int kind, const uint8_t *p, int8x16_t w[QT_VECTORS]) {
         w[j] = vreinterpretq_s8_u8(vsubq_u8(u[j], middle));
 }
 
-/* out[row][4 of 16] += one group's contribution of a quarter block. */
+/* out[row][4 of 32] += one group's contribution of four outputs. */
 V void neon_group(const int kind, const int8x16_t w[QT_VECTORS], vf scale, vf second, const qt_group *acts,
                   int rows, float *out) {
     for (int r = 0; r < rows; r++) {
@@ -103,26 +103,22 @@ V void neon_group(const int kind, const int8x16_t w[QT_VECTORS], vf scale, vf se
 
 V void neon_product(const int kind, const uint8_t *block, int groups, const qt_group *acts, size_t stride,
                     int rows, float *out) {
-    const int bytes = QT_LEVEL_BYTES(qt_kind_bits(kind));
-    const uint16_t *scales = (const uint16_t *)(block + (size_t)groups * bytes);
     memset(out, 0, (size_t)rows * QT_BLOCK * sizeof *out);
-    for (int g = 0; g < groups; g++)
-        for (int quarter = 0; quarter < 4; quarter++) {
+    for (int g = 0; g < groups; g++, block += qt_group_bytes(kind), acts += stride)
+        for (int part = 0; part < QT_BLOCK / LANES; part++) {
             int8x16_t w[QT_VECTORS];
-            neon_unpack(kind, block + (size_t)g * bytes + 16 * quarter, w);
-            const uint16_t *scale = scales + g * QT_BLOCK + 4 * quarter;
+            neon_unpack(kind, block + part / 4 * QT_LEVEL_BYTES(qt_kind_bits(kind)) + part % 4 * 16, w);
+            const uint16_t *scale = qt_scales(kind, block) + LANES * part;
             vf first = v_load_half(scale);
-            vf second = qt_kind_has_second(kind) ? v_load_half(scale + groups * QT_BLOCK) : first;
-            neon_group(kind, w, first, second, acts + g * stride, rows, out + 4 * quarter);
+            vf second = qt_kind_has_second(kind) ? v_load_half(scale + QT_BLOCK) : first;
+            neon_group(kind, w, first, second, acts, rows, out + LANES * part);
         }
 }
 
 #define PRODUCT(kind)                                                                                        \
-    LANE_FN static void neon_##kind(const uint8_t *block, int blocks, int groups, const qt_group *acts,      \
-                                    size_t stride, int rows, float *out) {                                   \
-        for (int b = 0; b < blocks; b++)                                                                     \
-            neon_product(kind, block + b * qt_block_bytes(kind, groups), groups, acts, stride, rows,         \
-                         out + (size_t)b * rows * QT_BLOCK);                                                 \
+    LANE_FN static void neon_##kind(const uint8_t *block, int groups, const qt_group *acts, size_t stride,   \
+                                    int rows, float *out) {                                                  \
+        neon_product(kind, block, groups, acts, stride, rows, out);                                          \
     }
 PRODUCT(QT_Q8)
 PRODUCT(QT_Q6)

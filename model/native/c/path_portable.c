@@ -73,7 +73,7 @@ uint16_t qt_to_half(float value) {
 
 #include "lanes.inc"
 
-/* Levels of output o in one group as signed values (unsigned levels for affine kinds). */
+/* Levels of output o (0..15) in one group as signed values (unsigned levels for affine kinds). */
 static void portable_levels(int kind, const uint8_t *p, int o, int8_t level[QT_GROUP]) {
     const int bits = qt_kind_bits(kind), middle = qt_kind_is_affine(kind) ? 0 : 1 << (bits - 1);
     for (int k = 0; k < QT_GROUP; k++) {
@@ -92,34 +92,29 @@ static void portable_levels(int kind, const uint8_t *p, int o, int8_t level[QT_G
     }
 }
 
-typedef struct {
-    const uint8_t *levels;
-    const uint16_t *scales;
-    int bytes, groups;
-} portable_block;
-
-static portable_block open_block(int kind, const uint8_t *block, int groups) {
-    const int bytes = QT_LEVEL_BYTES(qt_kind_bits(kind));
-    portable_block b = {block, (const uint16_t *)(block + (size_t)groups * bytes), bytes, groups};
-    return b;
+/* Levels of output o (0..31) in one group of a block, its scale, and its second or 0. */
+static void portable_output(int kind, const uint8_t *group, int o, int8_t level[QT_GROUP], float *scale,
+                            float *second) {
+    const uint16_t *scales = qt_scales(kind, group);
+    portable_levels(kind, group + o / 16 * QT_LEVEL_BYTES(qt_kind_bits(kind)), o % 16, level);
+    *scale = qt_from_half(scales[o]);
+    *second = qt_kind_has_second(kind) ? qt_from_half(scales[QT_BLOCK + o]) : 0.0f;
 }
 
 static void portable_product(int kind, const uint8_t *block, int groups, const qt_group *acts, size_t stride,
                              int rows, float *out) {
-    const portable_block b = open_block(kind, block, groups);
     memset(out, 0, (size_t)rows * QT_BLOCK * sizeof *out);
     for (int g = 0; g < groups; g++)
         for (int o = 0; o < QT_BLOCK; o++) {
             int8_t level[QT_GROUP];
-            portable_levels(kind, b.levels + (size_t)g * b.bytes, o, level);
-            const float scale = qt_from_half(b.scales[g * QT_BLOCK + o]);
-            const float second = qt_kind_has_second(kind) ? qt_from_half(b.scales[(groups + g) * QT_BLOCK + o]) : 0;
+            float scale, second;
+            portable_output(kind, block + g * qt_group_bytes(kind), o, level, &scale, &second);
             for (int r = 0; r < rows; r++) {
                 const qt_group *a = acts + g * stride + r;
                 int low = 0, high = 0;
                 for (int k = 0; k < 16; k++)
                     low += level[k] * a->q[k], high += level[k + 16] * a->q[k + 16];
-                float *sum = out + r * QT_BLOCK + o;
+                float *sum = out + (size_t)r * QT_BLOCK + o;
                 if (kind == QT_Q6)
                     *sum += ((float)low * scale + (float)high * second) * a->scale;
                 else
@@ -131,14 +126,12 @@ static void portable_product(int kind, const uint8_t *block, int groups, const q
 }
 
 void qt_decode_row(const qt_matrix *matrix, int row, float *out) {
-    const int kind = matrix->kind, groups = matrix->inputs / QT_GROUP, o = row % QT_BLOCK;
+    const int kind = matrix->kind, groups = matrix->inputs / QT_GROUP;
     const uint8_t *block = matrix->data + (size_t)(row / QT_BLOCK) * qt_block_bytes(kind, groups);
-    const portable_block b = open_block(kind, block, groups);
     for (int g = 0; g < groups; g++) {
         int8_t level[QT_GROUP];
-        portable_levels(kind, b.levels + (size_t)g * b.bytes, o, level);
-        const float scale = qt_from_half(b.scales[g * QT_BLOCK + o]);
-        const float second = qt_kind_has_second(kind) ? qt_from_half(b.scales[(groups + g) * QT_BLOCK + o]) : 0;
+        float scale, second;
+        portable_output(kind, block + g * qt_group_bytes(kind), row % QT_BLOCK, level, &scale, &second);
         for (int k = 0; k < QT_GROUP; k++) {
             const float use = kind == QT_Q6 && k >= 16 ? second : scale;
             out[g * QT_GROUP + k] = (float)level[k] * use - (qt_kind_is_affine(kind) ? second : 0.0f);
@@ -147,11 +140,9 @@ void qt_decode_row(const qt_matrix *matrix, int row, float *out) {
 }
 
 #define PRODUCT(kind)                                                                                        \
-    static void portable_##kind(const uint8_t *block, int blocks, int groups, const qt_group *acts,          \
-                                size_t stride, int rows, float *out) {                                       \
-        for (int b = 0; b < blocks; b++)                                                                     \
-            portable_product(kind, block + b * qt_block_bytes(kind, groups), groups, acts, stride, rows,     \
-                             out + (size_t)b * rows * QT_BLOCK);                                             \
+    static void portable_##kind(const uint8_t *block, int groups, const qt_group *acts, size_t stride,       \
+                                int rows, float *out) {                                                      \
+        portable_product(kind, block, groups, acts, stride, rows, out);                                      \
     }
 PRODUCT(QT_Q8)
 PRODUCT(QT_Q6)

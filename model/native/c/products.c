@@ -19,11 +19,11 @@ static const uint8_t *block_at(const qt_matrix *m, int block) {
     return m->data + (size_t)block * qt_block_bytes(m->kind, m->inputs / QT_GROUP);
 }
 
-/* out[block][row][16] for `blocks` (1 or 2) blocks and the tile of `rows` rows that begins at `row`. */
-static void multiply(const qt_hand *hand, const qt_matrix *m, int block, int blocks, qt_group *acts, int row,
-                     int rows, float *out) {
+/* out[row][32] of one block, for the tile of `rows` rows that begins at `row`. */
+static void multiply(const qt_hand *hand, const qt_matrix *m, int block, qt_group *acts, int row, int rows,
+                     float *out) {
     const qt_trunk *trunk = hand->trunk;
-    trunk->kernels->product[m->kind](block_at(m, block), blocks, m->inputs / QT_GROUP,
+    trunk->kernels->product[m->kind](block_at(m, block), m->inputs / QT_GROUP,
                                      qt_row_at(trunk, acts, m->inputs, row), (size_t)trunk->tile, rows, out);
 }
 
@@ -43,14 +43,12 @@ static void pour(const qt_sink *sink, int first_row, int rows, int block, const 
 static void product_span(const qt_hand *hand, const qt_matrix *m, qt_group *acts, int first, int last,
                          const qt_sink *sink) {
     const int rows = hand->trunk->call->count, tile = hand->trunk->tile;
-    _Alignas(64) float sums[2 * QT_TILE * QT_BLOCK];
+    _Alignas(64) float sums[QT_TILE * QT_BLOCK];
     for (int row = 0; row < rows; row += tile) {
         const int n = rows - row < tile ? rows - row : tile;
-        for (int block = first; block < last; block += 2) {
-            const int blocks = last - block < 2 ? 1 : 2;
-            multiply(hand, m, block, blocks, acts, row, n, sums);
-            for (int b = 0; b < blocks; b++)
-                pour(sink, row, n, block + b, sums + b * n * QT_BLOCK);
+        for (int block = first; block < last; block++) {
+            multiply(hand, m, block, acts, row, n, sums);
+            pour(sink, row, n, block, sums);
         }
     }
 }
@@ -87,18 +85,13 @@ void qt_add_product(const qt_hand *hand, const qt_matrix *matrix, qt_group *acts
  * never stored. */
 static void feed_group(const qt_hand *hand, const qt_layer *layer, int group, int row, int rows) {
     const qt_trunk *trunk = hand->trunk;
-    _Alignas(64) float gate[2 * QT_TILE * QT_BLOCK], up[2 * QT_TILE * QT_BLOCK], both[QT_GROUP];
+    _Alignas(64) float gate[QT_TILE * QT_BLOCK], up[QT_TILE * QT_BLOCK];
     qt_group *wide = qt_row_at(trunk, trunk->wide, trunk->model->ffn, row);
-    multiply(hand, &layer->gate, 2 * group, 2, trunk->inner, row, rows, gate);
-    multiply(hand, &layer->up, 2 * group, 2, trunk->inner, row, rows, up);
-    trunk->kernels->swiglu(gate, up, 2 * rows * QT_BLOCK);
-    for (int r = 0; r < rows; r++) {
-        for (int o = 0; o < QT_BLOCK; o++) {
-            both[o] = gate[r * QT_BLOCK + o];
-            both[o + QT_BLOCK] = gate[(rows + r) * QT_BLOCK + o];
-        }
-        trunk->kernels->quantise(both, 1, wide + (size_t)group * trunk->tile + r, 0);
-    }
+    multiply(hand, &layer->gate, group, trunk->inner, row, rows, gate);
+    multiply(hand, &layer->up, group, trunk->inner, row, rows, up);
+    trunk->kernels->swiglu(gate, up, rows * QT_BLOCK);
+    for (int r = 0; r < rows; r++)
+        trunk->kernels->quantise(gate + r * QT_BLOCK, 1, wide + (size_t)group * trunk->tile + r, 0);
 }
 
 void qt_feed_up(const qt_hand *hand, const qt_layer *layer) {
@@ -118,14 +111,12 @@ static void write_segment(const qt_hand *hand, int segment, int row, int rows) {
     const qt_call *call = trunk->call;
     const int vocab = trunk->model->vocab, from = segment * QT_SEGMENT;
     const int to = from + QT_SEGMENT < vocab ? from + QT_SEGMENT : vocab;
-    _Alignas(64) float sums[2 * QT_TILE * QT_BLOCK];
-    for (int at = from; at < to; at += 2 * QT_BLOCK) {
-        const int blocks = to - at <= QT_BLOCK ? 1 : 2;
-        multiply(hand, &trunk->model->output, at / QT_BLOCK, blocks, trunk->inner, row, rows, sums);
+    _Alignas(64) float sums[QT_TILE * QT_BLOCK];
+    for (int at = from; at < to; at += QT_BLOCK) {
+        multiply(hand, &trunk->model->output, at / QT_BLOCK, trunk->inner, row, rows, sums);
         for (int r = 0; r < rows; r++)
-            for (int o = 0; o < blocks * QT_BLOCK && at + o < to; o++)
-                call->logits[(size_t)(row + r) * vocab + at + o] =
-                    sums[(o / QT_BLOCK * rows + r) * QT_BLOCK + o % QT_BLOCK];
+            for (int o = 0; o < QT_BLOCK && at + o < to; o++)
+                call->logits[(size_t)(row + r) * vocab + at + o] = sums[r * QT_BLOCK + o];
     }
     for (int r = row; r < row + rows; r++) {
         const size_t slot = (size_t)segment * call->asked + r;
