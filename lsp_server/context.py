@@ -132,10 +132,7 @@ def _begins_statement(language: str, line: str) -> bool:
     if row is None:
         return text[:1] not in ")]}"
     word = re.match(r"\w*", text)
-    return (
-        not text.startswith((*row.closers, *row.leads))
-        and (word.group() if word else "") not in row.continues
-    )
+    return not text.startswith((*row.closers, *row.leads)) and (word.group() if word else "") not in row.continues
 
 
 @lru_cache(maxsize=16)

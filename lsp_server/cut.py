@@ -195,11 +195,7 @@ class Cutter:
         self._lines.append(line.rstrip())
         if repeats(scene, line, first, self._after):
             return self._stop(self._fallback(), "suffix")
-        if (
-            len(self._lines) >= _REPEATS
-            and len(set(self._lines[-_REPEATS:])) == 1
-            and len(line.strip()) >= TRIVIAL
-        ):
+        if len(self._lines) >= _REPEATS and len(set(self._lines[-_REPEATS:])) == 1 and len(line.strip()) >= TRIVIAL:
             return self._stop(self._best_before(_REPEATS - 1), "loop")
         before = self._last
         self._last = self._boundary(index)
@@ -225,9 +221,7 @@ class Cutter:
             return
         if verdict.level is Level.LOOSE:
             self._loose = here
-        if self._single or (
-            first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line
-        ):
+        if self._single or (first and scene.rest.strip() and not scene.rest_is_closers and not scene.before_line):
             one = verdict.level is Level.OPEN and self._single
             self._stop(here if one else self._fallback(), "line" if one else "syntax")
         elif verdict.level is Level.RAISED and self._overclosed(here):

@@ -37,8 +37,7 @@ _JAVASCRIPT = Language(
     extensions=(".js", ".jsx", ".mjs", ".cjs"),
     grammar=("tree_sitter_javascript", "language"),
     functions=kinds(
-        "function_declaration generator_function_declaration method_definition function_expression"
-        " arrow_function"
+        "function_declaration generator_function_declaration method_definition function_expression arrow_function"
     ),
     classes=kinds("class_declaration class"),
     bodies=kinds("statement_block class_body switch_body program"),
@@ -63,8 +62,7 @@ def _typescript(name: str, ids: tuple[str, ...], extensions: tuple[str, ...], lo
         grammar=("tree_sitter_typescript", loader),
         functions=_JAVASCRIPT.functions | {"function_signature", "method_signature"},
         classes=kinds(
-            "class_declaration abstract_class_declaration interface_declaration enum_declaration"
-            " internal_module"
+            "class_declaration abstract_class_declaration interface_declaration enum_declaration internal_module"
         ),
         bodies=_JAVASCRIPT.bodies | {"interface_body", "enum_body", "object_type"},
         imports=_JAVASCRIPT.imports,
@@ -123,9 +121,7 @@ ROWS = (
         grammar=("tree_sitter_cpp", "language"),
         functions=kinds("function_definition"),
         classes=kinds("class_specifier struct_specifier union_specifier enum_specifier namespace_definition"),
-        bodies=kinds(
-            "compound_statement field_declaration_list enumerator_list declaration_list translation_unit"
-        ),
+        bodies=kinds("compound_statement field_declaration_list enumerator_list declaration_list translation_unit"),
         imports=kinds("preproc_include using_declaration"),
         arguments=kinds("argument_list parameter_list initializer_list template_argument_list"),
         needs=(("try_statement", ("catch_clause",)),),
@@ -177,9 +173,7 @@ ROWS = (
         grammar=("tree_sitter_rust", "language"),
         functions=kinds("function_item function_signature_item"),
         classes=kinds("struct_item enum_item impl_item trait_item mod_item"),
-        bodies=kinds(
-            "block declaration_list field_declaration_list enum_variant_list match_block source_file"
-        ),
+        bodies=kinds("block declaration_list field_declaration_list enum_variant_list match_block source_file"),
         imports=kinds("use_declaration extern_crate_declaration"),
         arguments=kinds("arguments parameters array_expression tuple_expression type_arguments token_tree"),
         decorators=kinds("attribute_item"),

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from .languages import COMMENTS, Node, Tree
 
-VOID_TAGS = frozenset(
-    b"area base br col embed hr img input link meta param source track wbr !doctype".split()
-)
+VOID_TAGS = frozenset(b"area base br col embed hr img input link meta param source track wbr !doctype".split())
 
 
 def count_errors(tree: Tree, limit: int = 1_000) -> int:

@@ -13,16 +13,9 @@ _STATEMENTS = ("_statement", "_declaration", "_definition", "_item", "_directive
 MOST_NODES = 3_000
 
 
-<<<<<<< HEAD
 def safe_offsets(tree: Tree | None, row: Language | None, start: int, text: str) -> tuple[tuple[int, str], ...]:
-    """Safe ends inside `text`, which stands at byte `start` of the tree: (code-point offset, kind), ascending."""
-=======
-def safe_offsets(
-    tree: Tree | None, row: Language | None, start: int, text: str
-) -> tuple[tuple[int, str], ...]:
     """Safe ends inside `text`, which stands at byte `start` of the tree: (code-point offset, kind),
     ascending."""
->>>>>>> syntax
     found: dict[int, str] = {}
     for offset, char in enumerate(text):
         if char == "\n" and text[:offset].strip():

@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from .documents import Snapshot
 
 BELIEVED = 40_000  # characters
-<<<<<<< HEAD
-VOID_TAGS = frozenset(b"area base br col embed hr img input link meta param source track wbr !doctype".split())
-=======
->>>>>>> syntax
 
 
 class Level(IntEnum):
@@ -199,16 +195,9 @@ class Trial:
             level = min(level, Level.LOOSE)
         return Verdict(level, errors, self._grows(chain, last), inside=inside, waits=waits, needs=needs)
 
-<<<<<<< HEAD
     def _finish(self, chain: list[Node], source: bytes, start: int, end: int, last: int) -> tuple[Level, bool, bool]:
-        """Whether the last statement is finished; whether it waits for a definition; whether it needs a clause."""
-=======
-    def _finish(
-        self, chain: list[Node], source: bytes, start: int, end: int, last: int
-    ) -> tuple[Level, bool, bool]:
         """Whether the last statement is finished; whether it waits for a definition; whether it needs a
         clause."""
->>>>>>> syntax
         row = self.scene.row
         assert row is not None
         kinds = dict(row.needs)

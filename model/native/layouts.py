@@ -69,9 +69,7 @@ def assemble(matrix: Levels) -> np.ndarray:
     for halves in (matrix.scale, matrix.second) if kind.second else (matrix.scale,):
         assert halves is not None
         rows = _padded(halves.astype("<f2", copy=False), blocks * BLOCK)
-        parts.append(
-            np.ascontiguousarray(rows.reshape(blocks, BLOCK, groups).transpose(0, 2, 1)).view(np.uint8)
-        )
+        parts.append(np.ascontiguousarray(rows.reshape(blocks, BLOCK, groups).transpose(0, 2, 1)).view(np.uint8))
     return np.concatenate(parts, axis=-1).reshape(kind.shape(outputs, inputs))
 
 
