@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from quatrain.lsp_server.settings import table
+
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted(p for folder in ("model", "lsp_server") for p in (ROOT / folder).rglob("*.py"))
 PROTOCOL_MODULES = {"server", "protocol", "handlers", "serving", "door"}
@@ -67,3 +69,9 @@ def test_serving_imports_no_torch() -> None:
 def test_door_imports_no_protocol_library() -> None:
     code = "import sys, quatrain.lsp_server.serving; assert not {'pygls', 'lsprotocol', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_settings_table_of_the_readme_is_fresh() -> None:
+    text = (ROOT / "README.md").read_text()
+    shown = text.split("<!-- settings:begin", 1)[1].split("-->\n", 1)[1].split("\n<!-- settings:end", 1)[0]
+    assert shown == table(), "run `python -m quatrain.lsp_server.settings` and paste its output"
