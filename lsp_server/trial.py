@@ -71,6 +71,8 @@ class Trial:
         self.base = self.goal = 0
         self.tree: Tree | None = None
         self.left = self.right = b""
+        self._put: tuple[str, int] | None = None  # the last text tried, whose tree is asked for twice
+        self._put_tree: Tree | None = None
         self.point = point_at(b"", 0)
         if not isinstance(snapshot.tree, Tree) or scene.row is None:
             return
@@ -102,6 +104,8 @@ class Trial:
         start = len(self.left)
         if self.tree is None:
             return None, start, start + len(middle)
+        if self._put == (text, replace):
+            return self._put_tree, start, start + len(middle)
         old = self.right.decode("utf-8", "replace")[:replace] if replace else ""
         taken = to_bytes(old)
         tree = self.tree.copy()
@@ -113,7 +117,8 @@ class Trial:
             point_after(self.point, taken),
             point_after(self.point, middle),
         )
-        return self._parse(middle, len(taken), tree), start, start + len(middle)
+        self._put, self._put_tree = (text, replace), self._parse(middle, len(taken), tree)
+        return self._put_tree, start, start + len(middle)
 
     def rendered(self, text: str) -> str:
         """Text as it goes into the file: its line endings and indentation, and its own line if it needs
