@@ -45,11 +45,7 @@ def reduce(row: Language, source: bytes, tree: Tree, cursor: int) -> tuple[bytes
         inside = children[at] if children and children[at].start_byte <= cursor else None
         node = inside if inside is not None and inside.child_count else None
     left, right = _without(source, removed, cursor)
-    return (
-        _window(left, right)
-        if len(left) + len(right) > BROKEN and tree.root_node.has_error
-        else (left, right)
-    )
+    return _window(left, right) if len(left) + len(right) > BROKEN and tree.root_node.has_error else (left, right)
 
 
 def _near(children: list[Node], at: int) -> tuple[int, int]:
@@ -112,9 +108,7 @@ def _window(left: bytes, right: bytes) -> tuple[bytes, bytes]:
     after = list(_BEGINS.finditer(right, min(right.find(b"\n") + 1, len(right)), 2 * near))
     starts = [(len(m.group(1) or b""), m.start()) for m in before]
     level = min([indent for indent, _ in starts] + [len(m.group(1) or b"") for m in after], default=0)
-    start = next(
-        (at for indent, at in starts if indent == level), len(left) - near if len(left) > near else 0
-    )
+    start = next((at for indent, at in starts if indent == level), len(left) - near if len(left) > near else 0)
     ends = [m.start() for m in after if m.start() > near and len(m.group(1) or b"") <= level]
     return left[start:], right[: ends[0] if ends else len(right) if len(right) < 2 * near else 2 * near]
 

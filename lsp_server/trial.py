@@ -214,11 +214,7 @@ class Trial:
                 return Level.OPEN, False, True
             if row.indented and node.type in row.bodies and not code_children(node):
                 return Level.OPEN, False, False
-            if (
-                node.type in row.labels
-                and len(code_children(node)) < 2
-                and source[last : last + 1] in (b":", b")")
-            ):
+            if node.type in row.labels and len(code_children(node)) < 2 and source[last : last + 1] in (b":", b")"):
                 return Level.OPEN, False, True
             if node.type == "element" and node.start_byte >= start and unclosed(node, source):
                 return Level.OPEN, False, False
