@@ -48,7 +48,7 @@ class NativeTrunk:
     """A Llama- or Qwen2-family trunk on packed weights (see pack.py).
 
     `taps` are numbers of layers: 0 is the embedding, i the state after i layers, `config.layers` the state
-    after the final norm. Not thread-safe: one thread owns a trunk. The weights' arrays are kept alive, not copied.
+    after the final norm. Not thread-safe: one thread owns a trunk. The weights are kept alive, not copied.
     """
 
     def __init__(
