@@ -70,7 +70,7 @@ extern const qt_kernels qt_portable;
 #ifdef QT_X86
 extern const qt_kernels qt_avx2, qt_avx2_vnni, qt_avx512vl_vnni, qt_avx512_vnni;
 #endif
-#ifdef QT_ARM
+#ifdef QT_NEON_DOT
 extern const qt_kernels qt_neon_dot;
 #endif
 
