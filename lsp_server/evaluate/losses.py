@@ -133,5 +133,3 @@ def advantage(rows: Sequence[Row], others: Sequence[Row]) -> tuple[float, float,
     mean = sum(gaps) / len(gaps)
     spread = math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / max(len(gaps) - 1, 1))
     return mean, spread / math.sqrt(len(gaps)), len(gaps)
-
-

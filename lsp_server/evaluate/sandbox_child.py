@@ -86,9 +86,9 @@ def refuse(event: str, arguments: tuple[Any, ...]) -> None:
     """An audit hook: no processes, no network, no writing."""
     if event.startswith(FORBIDDEN):
         raise PermissionError(f"{event} is not allowed here")
-    if event == "open" and len(arguments) > 2 and isinstance(arguments[2], int):
-        if arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            raise PermissionError("writing files is not allowed here")
+    flags = arguments[2] if event == "open" and len(arguments) > 2 else 0
+    if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        raise PermissionError("writing files is not allowed here")
 
 
 if __name__ == "__main__":

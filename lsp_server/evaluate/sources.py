@@ -18,7 +18,18 @@ from quatrain.lsp_server.evaluate.case import Case
 from quatrain.lsp_server.evaluate.holes import punch
 from quatrain.model.api import QuatrainError
 
-SKIPPED = {"site-packages", "test", "tests", "idlelib", "lib2to3", "encodings", "__pycache__", "node_modules", "testdata", "dist"}
+SKIPPED = {
+    "site-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "lib2to3",
+    "encodings",
+    "__pycache__",
+    "node_modules",
+    "testdata",
+    "dist",
+}
 LEAST_LINES, MOST_BYTES, WIDEST = 15, 200_000, 400
 """Smaller files have no holes worth the name; larger ones and those with wider lines are generated, mostly."""
 
@@ -105,8 +116,6 @@ def cases_of(files: Sequence[File], seed: int) -> Iterator[Case]:
             cases = punch(text, file.language, file.name, seed)
             Random(f"{seed}|{file.name}").shuffle(cases)
             yield from cases
-
-
 
 
 def sample(cases: Sequence[Case], limit: int, seed: int) -> list[Case]:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
+from quatrain.lsp_server.complete import Completer
+from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.evaluate import corpus, humaneval, losses, sandbox, sources, variants
 from quatrain.lsp_server.evaluate.case import Answer, Case
 from quatrain.lsp_server.evaluate.measures import score
 from quatrain.lsp_server.evaluate.running import Job, Row, Work
 from quatrain.lsp_server.evaluate.variants import Prepared, Switches
-from quatrain.lsp_server.complete import Completer
-from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.settings import Settings
 from quatrain.model.api import Engine, QuatrainError, Stop
 
