@@ -6,7 +6,9 @@ starts from a draft. Knows no protocol and no tensors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from quatrain.lsp_server import context, filters
 from quatrain.lsp_server.cut import Cut, Cutter
@@ -32,11 +34,29 @@ class Completion:
     trace: Trace = field(default_factory=Trace)
 
 
-class Completer:
-    """Completes snapshots with one engine. Not thread-safe: the model thread owns it."""
+class Cutting(Protocol):
+    """Reads the text round by round and says when it is finished; `cut.Cutter` is one."""
 
-    def __init__(self, engine: Engine) -> None:
+    def feed(self, text: str) -> Cut | None: ...
+
+    def finish(self, reason: str) -> Cut: ...
+
+
+class Completer:
+    """Completes snapshots with one engine. Not thread-safe: the model thread owns it.
+
+    `build` and `cutter` stand in for context and cut where these are compared with something simpler.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        build: Callable[..., context.Context] = context.build,
+        cutter: Callable[[Snapshot, str], Cutting] = Cutter,
+    ) -> None:
         self.engine = engine
+        self.build = build
+        self.cutter = cutter
         self.last: tuple[Snapshot, Completion] | None = None
 
     def complete(self, snapshot: Snapshot, settings: Settings, stop: Stop) -> Completion:
@@ -57,10 +77,14 @@ class Completer:
     def generate(self, snapshot: Snapshot, settings: Settings, stop: Stop, trace: Trace) -> Cut:
         """Run the model until the cutter is content."""
         with trace.stage("context"):
-            shown = context.build(snapshot, settings.context_tokens)
+            shown = self.build(snapshot, settings.context_tokens)
         with trace.stage("encode"):
             prompt = self.engine.encode(shown.prefix, shown.suffix, shown.outline)
+<<<<<<< HEAD
         cutter = Cutter(snapshot, "line" if settings.lines == "single" else "auto")
+=======
+        cutter = self.cutter(snapshot, settings.lines)
+>>>>>>> eval
         stream = self.engine.generate(prompt, stop, settings.max_tokens, self.expected(snapshot))
         ended = "length"
         try:
