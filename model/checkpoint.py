@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Arithmetic: TypeAlias = str
 """`auto`, `native` (our kernels), `native-PATH` with one of `native.isa_paths()`, or a torch kind of CONVERTERS."""
-FORMAT = 1
+FORMAT = 2
 """Version of the converted files; a change here converts again."""
 
 
