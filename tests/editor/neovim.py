@@ -11,8 +11,8 @@ from typing import Any
 import pynvim
 
 ROOT = Path(__file__).parents[2]
-WIDTH, HEIGHT = 100, 24
-SECONDS = 20.0
+WIDTH, HEIGHT = 100, 30
+SECONDS = 8.0
 
 
 class Neovim:
@@ -21,7 +21,8 @@ class Neovim:
     def __init__(self, binary: Path, home: Path, setup: str, environment: Mapping[str, str]) -> None:
         home.mkdir(parents=True, exist_ok=True)
         init = home / "init.lua"
-        init.write_text(f"vim.opt.runtimepath:prepend([[{ROOT / 'editors/nvim'}]])\n{setup}\n")
+        # Room for messages: a prompt to press Enter would block every call.
+        init.write_text(f"vim.opt.runtimepath:prepend([[{ROOT / 'editors/nvim'}]])\nvim.o.cmdheight = 6\n{setup}\n")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "NVIM", "VIM"))}
         folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
         self.environment = inherited | folders | dict(environment)
