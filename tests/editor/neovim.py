@@ -3,16 +3,66 @@
 from __future__ import annotations
 
 import os
+import queue
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pynvim
+import msgpack
 
 ROOT = Path(__file__).parents[2]
 WIDTH, HEIGHT = 100, 30
-SECONDS = 8.0
+SECONDS = 15.0
+REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
+
+
+class Rpc:
+    """MessagePack-RPC with a child process (`:help api-rpc`)."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.process = subprocess.Popen(
+            command, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self.responses: queue.Queue[Any] = queue.Queue()
+        self.redraws: queue.Queue[Any] = queue.Queue()
+        self.serial = 0
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self) -> None:
+        """Sort what comes in until the process ends."""
+        assert self.process.stdout
+        unpacker = msgpack.Unpacker(raw=False, unicode_errors="surrogateescape", strict_map_key=False)
+        while piece := os.read(self.process.stdout.fileno(), 1 << 16):
+            unpacker.feed(piece)
+            for message in unpacker:
+                if message[0] == RESPONSE:
+                    self.responses.put(message)
+                elif message[0] == NOTIFICATION and message[1] == "redraw":
+                    self.redraws.put(message[2])
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """The result of an API function. Raises AssertionError with the editor's words, or when it is blocked."""
+        assert self.process.stdin
+        self.serial += 1
+        self.process.stdin.write(msgpack.packb([REQUEST, self.serial, method, arguments]))
+        self.process.stdin.flush()
+        try:
+            _, serial, error, result = self.responses.get(timeout=SECONDS)
+        except queue.Empty:
+            raise AssertionError(f"Neovim does not answer {method}{arguments!r}") from None
+        assert serial == self.serial
+        assert error is None, error
+        return result
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                stream.close()
 
 
 class Neovim:
@@ -21,39 +71,39 @@ class Neovim:
     def __init__(self, binary: Path, home: Path, setup: str, environment: Mapping[str, str]) -> None:
         home.mkdir(parents=True, exist_ok=True)
         init = home / "init.lua"
-        # Room for messages: a prompt to press Enter would block every call.
-        init.write_text(f"vim.opt.runtimepath:prepend([[{ROOT / 'editors/nvim'}]])\nvim.o.cmdheight = 6\n{setup}\n")
+        init.write_text(f"vim.opt.runtimepath:prepend([[{ROOT / 'editors/nvim'}]])\n{setup}\n")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "NVIM", "VIM"))}
         folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
-        self.environment = inherited | folders | dict(environment)
-        command = [str(binary), "--embed", "-n", "-u", str(init)]
-        before = dict(os.environ)
-        os.environ.clear()
-        os.environ.update(self.environment)
-        try:
-            self.api = pynvim.attach("child", argv=command)
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        self.rpc = Rpc([str(binary), "--embed", "-n", "-u", str(init)], inherited | folders | dict(environment))
         self.grid = [[" "] * WIDTH for _ in range(HEIGHT)]
         self.frames: list[list[str]] = []
-        self.api.ui_attach(WIDTH, HEIGHT, rgb=True, ext_linegrid=True)
+        self.rpc.call("nvim_ui_attach", WIDTH, HEIGHT, {"rgb": True, "ext_linegrid": True})
 
     def close(self) -> None:
-        """End the editor."""
-        try:
-            self.api.command("qall!", async_=True)
-        except OSError:
-            pass
-        self.api.close()
+        """End the editor; its server notices."""
+        self.rpc.close()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """An API function by its name without `nvim_`."""
+        self.unblock()
+        return self.rpc.call("nvim_" + method, *arguments)
+
+    def unblock(self) -> None:
+        """Leave a prompt to press Enter, in which other calls would wait."""
+        while self.rpc.call("nvim_get_mode")["blocking"]:
+            self.keys("<CR>")
+            time.sleep(0.02)
 
     def lua(self, code: str, *arguments: Any) -> Any:
         """Run Lua in the editor."""
-        return self.api.exec_lua(code, *arguments)
+        return self.call("exec_lua", code, arguments)
+
+    def command(self, command: str) -> None:
+        self.call("command", command)
 
     def keys(self, keys: str) -> None:
         """Type keys as a person does; the editor reads them when it is ready."""
-        self.api.input(keys)
+        self.rpc.call("nvim_input", keys)
 
     def type(self, text: str, pause: float = 0.0) -> None:
         """Type characters one by one."""
@@ -65,27 +115,20 @@ class Neovim:
     def edit(self, path: Path, text: str, cursor: Sequence[int] | None = None) -> None:
         """Open a file with this text; the cursor is (line from 1, byte column from 0)."""
         path.write_bytes(text.encode())
-        self.api.command(f"edit {path}")
+        self.command(f"edit {path}")
         if cursor:
-            self.api.current.window.cursor = cursor
+            self.call("win_set_cursor", 0, cursor)
 
     @property
     def lines(self) -> list[str]:
         """The buffer."""
-        return list(self.api.current.buffer[:])
-
-    @property
-    def mode(self) -> str:
-        return self.api.request("nvim_get_mode")["mode"]
+        return self.call("buf_get_lines", 0, 0, -1, True)
 
     def screen(self) -> list[str]:
         """The rows as they are drawn now, without trailing blanks; all frames since are in `frames`."""
-        self.api.request("nvim_get_mode")  # answered after everything drawn so far was sent
-        session = self.api._session._session if hasattr(self.api._session, "_session") else self.api._session
-        while session._pending_messages:
-            message = session._pending_messages.popleft()
-            if message[1] == "redraw":
-                self.draw(message[2])
+        self.unblock()  # answered after everything drawn so far was sent
+        while not self.rpc.redraws.empty():
+            self.draw(self.rpc.redraws.get())
         return self.rows()
 
     def rows(self) -> list[str]:

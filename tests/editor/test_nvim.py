@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pynvim = pytest.importorskip("pynvim", reason="drives Neovim")
+pytest.importorskip("msgpack", reason="speaks to Neovim")
 
 from editor import prepare_nvim  # noqa: E402
 from editor.neovim import ROOT, Neovim  # noqa: E402
@@ -159,13 +159,13 @@ def test_several_lines(desk: Desk) -> None:
     assert desk.nvim.screen()[1:6] == rows[1:6]
     desk.nvim.keys("<C-l>")
     assert desk.nvim.until(lambda: desk.nvim.lines == [*("# top\ndef foo" + text).split("\n"), "end = 1"])
-    assert desk.nvim.api.current.window.cursor == [5, len("    return 0")]
+    assert desk.nvim.call("win_get_cursor", 0) == [5, len("    return 0")]
 
 
 def test_tabs_in_the_suggestion(desk: Desk) -> None:
     desk.says({"before": "if a {$", "text": "\n\t\treturn\n\t}"})
     desk.open("\tif a ", (1, 5), "tabs{}.go")
-    desk.nvim.api.command("setlocal tabstop=4 noexpandtab")
+    desk.nvim.command("setlocal tabstop=4 noexpandtab")
     desk.nvim.keys("A")
     desk.nvim.type("{")
     assert desk.nvim.until(lambda: desk.nvim.screen()[:3] == ["    if a {", "        return", "    }"])
@@ -254,8 +254,7 @@ def test_auto_closed_bracket_is_not_doubled(desk: Desk) -> None:
     assert {frame[0] for frame in desk.nvim.frames} == {"foo(a, b)"}
     desk.nvim.keys("<M-w>")
     assert desk.nvim.until(lambda: desk.nvim.lines == ["foo(a, b)"])
-    desk.nvim.keys("<C-l>;")
-    assert desk.nvim.until(lambda: desk.nvim.lines == ["foo(a, b);"]), desk.nvim.lines
+    assert not desk.nvim.lua("return require('quatrain').visible()")
 
 
 def test_auto_closed_bracket_while_typing_through(desk: Desk) -> None:
@@ -285,30 +284,30 @@ def test_text_right_of_the_cursor_stays_visible(desk: Desk) -> None:
 
 
 def test_with_the_popup_menu_open(desk: Desk) -> None:
-    desk.nvim.api.command("set completeopt=menu,menuone,noinsert")
+    desk.nvim.command("set completeopt=menu,menuone,noinsert")
     desk.says({"before": "x = ans$", "text": "wer(42)"})
     desk.open("\nanswering = 1\nansible = 2\n")
     desk.nvim.keys("i")
     desk.nvim.type("x = an")
     desk.nvim.keys("<C-n>")
-    assert desk.nvim.until(lambda: desk.nvim.api.funcs.pumvisible() == 1)
+    assert desk.nvim.until(lambda: desk.nvim.call("call_function", "pumvisible", []) == 1)
     desk.nvim.keys("s")
     assert desk.nvim.sees("x = answer(42)")
-    assert desk.nvim.api.funcs.pumvisible() == 1
+    assert desk.nvim.call("call_function", "pumvisible", []) == 1
     desk.nvim.keys("<C-l>")
     assert desk.nvim.until(lambda: desk.nvim.lines[0] == "x = answer(42)"), desk.nvim.lines
-    assert desk.nvim.api.funcs.pumvisible() == 0
+    assert desk.nvim.call("call_function", "pumvisible", []) == 0
 
 
 def test_hidden_with_the_menu_if_wanted(desk: Desk) -> None:
     desk.option("show_with_menu", False)
-    desk.nvim.api.command("set completeopt=menu,menuone,noinsert")
+    desk.nvim.command("set completeopt=menu,menuone,noinsert")
     desk.says({"before": "x = ans$", "text": "wer(42)"})
     desk.open("\nanswering = 1\nansible = 2\n")
     desk.nvim.keys("i")
     desk.nvim.type("x = an")
     desk.nvim.keys("<C-n>")
-    assert desk.nvim.until(lambda: desk.nvim.api.funcs.pumvisible() == 1)
+    assert desk.nvim.until(lambda: desk.nvim.call("call_function", "pumvisible", []) == 1)
     desk.nvim.keys("s")
     assert desk.nvim.lacks("answer(42)")
     desk.nvim.keys("<C-e>")
@@ -362,7 +361,7 @@ def test_emoji_before_the_cursor(desk: Desk) -> None:
 def test_windows_line_ends(desk: Desk) -> None:
     desk.says({"before": "foo\\($", "text": "a,\r\n    b)", "safe": [[2, "argument"], [10, "call"]]})
     path = desk.open("one = '😀'\r\nfoo(\r\ntwo\r\n", (2, 4))
-    assert desk.nvim.api.current.buffer.options["fileformat"] == "dos"
+    assert desk.nvim.lua("return vim.bo.fileformat") == "dos"
     desk.nvim.keys("A")
     assert desk.nvim.sees("foo(a,")
     assert desk.asked()[-1] == "one = '😀'\r\nfoo(|\r\ntwo\r\n"
@@ -404,7 +403,7 @@ def test_toggle(desk: Desk, what: str) -> None:
     desk.nvim.keys("i")
     desk.nvim.type("x = ")
     assert desk.nvim.sees("answer(42, 7)")
-    desk.nvim.api.command(f"Quatrain toggle {what}")
+    desk.nvim.command(f"Quatrain toggle {what}")
     assert desk.nvim.gone("answer(42, 7)", 2)
     desk.nvim.keys("<Esc>oy = ")
     assert desk.nvim.lacks("answer(42, 7)")
@@ -412,7 +411,7 @@ def test_toggle(desk: Desk, what: str) -> None:
     desk.nvim.keys("<Esc>")
     elsewhere = desk.nvim.lua("vim.cmd('new') local on = require('quatrain.scope').enabled(0) vim.cmd('quit') return on")
     assert elsewhere is (what != "global")
-    desk.nvim.api.command(f"Quatrain toggle {what}")
+    desk.nvim.command(f"Quatrain toggle {what}")
     desk.nvim.keys("oz = ")
     assert desk.nvim.sees("z = answer(42, 7)")
 
@@ -522,15 +521,14 @@ def test_keys_fall_through(fresh: Callable[..., Desk]) -> None:
     desk = fresh("keys = { accept = '<Tab>', next = false },", before)
     desk.says(ANSWER)
     desk.open("\n")
-    desk.nvim.api.command("set expandtab shiftwidth=4")
+    desk.nvim.command("set expandtab shiftwidth=4")
     desk.nvim.keys("i<Tab>|<M-w>|<M-e>|<M-n>|")
     assert desk.nvim.until(lambda: desk.nvim.lines == ["    |WORD||NODE|"]), desk.nvim.lines
     assert desk.nvim.lua("return vim.g.called") == 1
     desk.nvim.type("\nx = ")
     assert desk.nvim.sees("answer(42, 7)")
     desk.nvim.keys("<M-w><Tab><Tab>.")
-    assert desk.nvim.until(lambda: desk.nvim.lines[-1].startswith("x = answer(42, 7)")), desk.nvim.lines
-    assert desk.nvim.until(lambda: desk.nvim.lines[-1].endswith(" .")), desk.nvim.lines
+    assert desk.nvim.until(lambda: desk.nvim.lines[-1].split("7)") == ["    x = answer(42, ", "   ."]), desk.nvim.lines
 
 
 def test_a_killed_server_comes_back(fresh: Callable[..., Desk]) -> None:
@@ -561,7 +559,7 @@ def test_a_server_that_keeps_ending_is_given_up_with_a_word(fresh: Callable[...,
         assert desk.nvim.until(lambda: not desk.ready())
     assert desk.nvim.until(lambda: "ended 4 times in a minute (signal 9)" in messages(desk)), messages(desk)
     assert "keeps ending" in desk.nvim.lua("return require('quatrain').statusline()")
-    desk.nvim.api.command("Quatrain restart")
+    desk.nvim.command("Quatrain restart")
     assert desk.nvim.until(desk.ready), messages(desk)
 
 
@@ -572,7 +570,7 @@ def test_a_missing_server_is_said_once(fresh: Callable[..., Desk]) -> None:
     desk.nvim.edit(desk.folder / "b.py", "\n")
     assert desk.nvim.until(lambda: "is not an executable file" in messages(desk)), messages(desk)
     assert messages(desk).count("is not an executable file") == 1
-    desk.nvim.api.command("checkhealth quatrain")
+    desk.nvim.command("checkhealth quatrain")
     assert any("ERROR" in line and "/nowhere/quatrain" in line for line in desk.nvim.lines)
 
 
@@ -582,11 +580,12 @@ def test_status_why_and_health(desk: Desk) -> None:
     desk.nvim.keys("i")
     desk.nvim.type("x = ")
     assert desk.nvim.until(lambda: desk.asked()[-1:] == ["x = |\n"])
+    assert desk.nvim.until(lambda: not desk.nvim.lua("return require('quatrain.suggest').busy(vim.fn.bufnr())"))
     desk.nvim.keys("<Esc>")
-    desk.nvim.api.command("Quatrain why")
+    desk.nvim.command("Quatrain why")
     assert desk.nvim.until(lambda: "the model had nothing to add" in messages(desk)), messages(desk)
     desk.nvim.keys("<CR>")
-    desk.nvim.api.command("Quatrain status")
+    desk.nvim.command("Quatrain status")
     assert desk.nvim.until(lambda: "Quatrain: ready" in messages(desk)), messages(desk)
     desk.nvim.keys("<CR>")
     assert desk.nvim.lua("return vim.fn.getcompletion('Quatrain toggle ', 'cmdline')") == [
@@ -594,7 +593,7 @@ def test_status_why_and_health(desk: Desk) -> None:
         "filetype",
         "global",
     ]
-    desk.nvim.api.command("checkhealth quatrain")
+    desk.nvim.command("checkhealth quatrain")
     text = "\n".join(desk.nvim.lines)
     assert "OK ready: scripted ready" in text and "ERROR" not in text and "WARN" not in text, text
 
@@ -644,7 +643,7 @@ def test_help(desk: Desk) -> None:
     tags = desk.folder / "doc"
     tags.mkdir(exist_ok=True)
     (tags / "quatrain.txt").write_text((ROOT / "editors/nvim/doc/quatrain.txt").read_text())
-    desk.nvim.api.command(f"helptags {tags}")
+    desk.nvim.command(f"helptags {tags}")
     names = {line.split("\t")[0] for line in (tags / "tags").read_text().splitlines()}
     assert {"quatrain", ":Quatrain", "quatrain.setup()", "quatrain-options", "quatrain-keys"} <= names
     options = desk.nvim.lua("return vim.tbl_keys(require('quatrain.config').options)")
