@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
 from quatrain.model.api import EndReason, Prompt, Round, Stop
 from quatrain.model.cache import KVCache
 from quatrain.model.draft import Draft, DraftSource
@@ -21,9 +22,10 @@ from quatrain.model.tokenizer import Vocabulary
 from quatrain.model.trunk import Step
 
 if TYPE_CHECKING:
+    from quatrain.model.native import NativeTrunk
     from quatrain.model.transformer import Transformer
 
-    Trunk: TypeAlias = Transformer
+    Trunk: TypeAlias = Transformer | NativeTrunk
 
 PIECE = 256
 """Prompt tokens per forward pass: the longest time a cancelled request still computes."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+
 from quatrain.model.config import ModelConfig
 from quatrain.model.engine import LocalEngine
 from quatrain.model.gguf_file import shapes
@@ -16,6 +17,9 @@ TINY = ModelConfig(
     layers=2, width=64, heads=4, kv_heads=2, head_dim=16, ffn=96, vocab=260, max_positions=1024, qkv_bias=True
 )
 MARKERS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|endoftext|>")
+
+
+torch.set_num_threads(1)  # tiny products; threads would only wait for each other
 
 
 class ByteTokenizer:
