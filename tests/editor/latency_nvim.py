@@ -42,7 +42,7 @@ def longest(words):
 '''
 TYPED = ("def smallest(numbers):", "def total(prices, tax):", "result = mean(", "for word in ", "if len(", "return ")
 SHOWN = "return require('quatrain').visible()"
-REPORT = "return vim.lsp.buf_request_sync(0, 'quatrain/status', {}, 10000)"
+REPORT = "local _, r = next(vim.lsp.buf_request_sync(0, 'quatrain/status', {}, 10000)) return r.result"
 
 
 def measure(nvim: Neovim, turn: int, seconds: float) -> float | None:
@@ -85,7 +85,7 @@ def main() -> int:
             sys.stdout.write("the model did not get ready: " + "\n".join(nvim.screen()) + "\n")
             return 1
         found = [measure(nvim, turn, options.seconds) for turn in range(options.times)]
-        report = next(iter(nvim.lua(REPORT)))["result"]
+        report = nvim.lua(REPORT)
         nvim.close()
     times = [ms for ms in found if ms is not None]
     if not times:

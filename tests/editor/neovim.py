@@ -43,19 +43,32 @@ class Rpc:
                 elif message[0] == NOTIFICATION and message[1] == "redraw":
                     self.redraws.put(message[2])
 
-    def call(self, method: str, *arguments: Any) -> Any:
-        """The result of an API function. Raises AssertionError with the editor's words, or when it is blocked."""
+    def send(self, method: str, arguments: Sequence[Any]) -> int:
         assert self.process.stdin
         self.serial += 1
         self.process.stdin.write(msgpack.packb([REQUEST, self.serial, method, arguments]))
         self.process.stdin.flush()
-        try:
-            _, serial, error, result = self.responses.get(timeout=SECONDS)
-        except queue.Empty:
-            raise AssertionError(f"Neovim does not answer {method}{arguments!r}") from None
-        assert serial == self.serial
-        assert error is None, error
-        return result
+        return self.serial
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """The result of an API function. A prompt to press Enter, in which most calls wait, is left.
+
+        Raises AssertionError with the editor's words, or when it does not answer.
+        """
+        mine, asked = self.send(method, arguments), 0
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            try:
+                _, serial, error, result = self.responses.get(timeout=0.3)
+            except queue.Empty:
+                asked = self.send("nvim_get_mode", ())
+                continue
+            if serial == mine:
+                assert error is None, error
+                return result
+            if serial == asked and result["blocking"]:
+                self.send("nvim_input", ["<CR>"])
+        raise AssertionError(f"Neovim does not answer {method}{arguments!r}")
 
     def close(self) -> None:
         self.process.kill()
@@ -85,14 +98,7 @@ class Neovim:
 
     def call(self, method: str, *arguments: Any) -> Any:
         """An API function by its name without `nvim_`."""
-        self.unblock()
         return self.rpc.call("nvim_" + method, *arguments)
-
-    def unblock(self) -> None:
-        """Leave a prompt to press Enter, in which other calls would wait."""
-        while self.rpc.call("nvim_get_mode")["blocking"]:
-            self.keys("<CR>")
-            time.sleep(0.02)
 
     def lua(self, code: str, *arguments: Any) -> Any:
         """Run Lua in the editor."""
@@ -126,7 +132,7 @@ class Neovim:
 
     def screen(self) -> list[str]:
         """The rows as they are drawn now, without trailing blanks; all frames since are in `frames`."""
-        self.unblock()  # answered after everything drawn so far was sent
+        self.call("get_mode")  # answered after everything drawn so far was sent
         while not self.rpc.redraws.empty():
             self.draw(self.rpc.redraws.get())
         return self.rows()
