@@ -29,7 +29,8 @@ class Rpc:
         self.responses: queue.Queue[Any] = queue.Queue()
         self.redraws: queue.Queue[Any] = queue.Queue()
         self.serial = 0
-        threading.Thread(target=self.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
 
     def read(self) -> None:
         """Sort what comes in until the process ends."""
@@ -73,6 +74,7 @@ class Rpc:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.reader.join()
         for stream in (self.process.stdin, self.process.stdout):
             if stream:
                 stream.close()

