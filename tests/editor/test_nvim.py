@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("msgpack", reason="speaks to Neovim")
 
-from editor import prepare_nvim
+from editor import prepare_nvim, screenshot_nvim
 from editor.neovim import ROOT, Neovim
 
 pytestmark = pytest.mark.editor
@@ -639,6 +639,38 @@ def test_the_scripted_engine_through_the_whole_server(edition: tuple[str, str], 
         assert nvim.until(lambda: nvim.lua(report) == 1), nvim.lua(report)
     finally:
         nvim.close()
+
+
+@pytest.mark.model
+def test_the_real_model(edition: tuple[str, str], tmp_path: Path) -> None:
+    setup = (
+        f"require('quatrain').setup({{ display = '{edition[1]}', cmd = {{ [[{sys.executable}]], '-m', "
+        "'quatrain.lsp_server', 'serve' }, settings = { timeLimitMs = 60000 } })"
+    )
+    nvim = Neovim(binary(edition[0]), tmp_path / "home", setup, {})
+    try:
+        nvim.edit(tmp_path / "a.py", 'def add(a, b):\n    """The sum of two numbers."""\n', (2, 0))
+        component = "return require('quatrain').statusline()"
+        assert nvim.until(lambda: nvim.lua(component) == "quatrain", 300), nvim.screen()
+        nvim.keys("o")
+        nvim.type("return ")
+        assert nvim.sees("    return a + b", 90), nvim.screen()
+        nvim.keys("<C-l>")
+        assert nvim.until(lambda: nvim.lines[2] == "    return a + b"), nvim.lines
+    finally:
+        nvim.close()
+
+
+@pytest.mark.model
+def test_a_picture_of_the_real_model(tmp_path: Path) -> None:
+    if lacking := screenshot_nvim.missing():
+        pytest.skip(f"no pictures without {lacking}")
+    binary("nvim-0.12")
+    picture = tmp_path / "screenshot.png"
+    assert screenshot_nvim.take(picture)
+    assert picture.stat().st_size > 10_000
+    if os.environ.get("QUATRAIN_SCREENSHOTS"):  # only when asked: the repository's own picture
+        screenshot_nvim.PICTURE.write_bytes(picture.read_bytes())
 
 
 def test_help(desk: Desk) -> None:
