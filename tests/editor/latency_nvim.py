@@ -40,7 +40,15 @@ def longest(words):
     return best
 
 '''
-TYPED = ("def smallest(numbers):", "def total(prices, tax):", "result = mean(", "for word in ", "if len(", "return ")
+TYPED = (
+    "smallest = min(",
+    "average = mean([1, 2, ",
+    "for word in longest(",
+    "print(variance(",
+    "assert mean([2, 4]) == ",
+    "if len(words) > ",
+    "names = [word.upper() for ",
+)
 SHOWN = "return require('quatrain').visible()"
 REPORT = "local _, r = next(vim.lsp.buf_request_sync(0, 'quatrain/status', {}, 10000)) return r.result"
 
@@ -74,7 +82,7 @@ def main() -> int:
     parser.add_argument("--editor", default="nvim-0.12", choices=[e for e in prepare_nvim.EDITORS if "nvim" in e])
     parser.add_argument("--display", default="auto", choices=["auto", "builtin", "own"])
     parser.add_argument("--times", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long to wait for one suggestion")
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long to wait for one suggestion")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         python = f"{{ [[{sys.executable}]], '-m', 'quatrain.lsp_server', 'serve' }}"

@@ -167,7 +167,7 @@ function M.missing()
   if vim.fn.executable(program) == 1 then
     return nil
   end
-  return ('%q is not an executable file. Install the server (for example `uv tool install quatrain`) '):format(program)
+  return ('%q is not an executable file. Install the server (see :help quatrain) '):format(program)
     .. "or set its path: require('quatrain').setup({ cmd = { '/path/to/quatrain', 'serve' } })"
 end
 
