@@ -45,7 +45,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class CannotPrepare(Exception):
+class NotPreparedError(Exception):
     """The editor is not there and could not be made; the message says why."""
 
 
@@ -60,17 +60,17 @@ class Tools:
 
 
 def prepare() -> Tools:
-    """Everything the tests need; raises CannotPrepare with the last line of what went wrong."""
+    """Everything the tests need; raises NotPreparedError with the last line of what went wrong."""
     cache = Path(os.environ.get("QUATRAIN_TEST_CACHE", Path.home() / ".cache" / "quatrain-test"))
     run = subprocess.run(
         [HERE / "prepare_vscode.sh"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800
     )
     if run.returncode:
         lines = [line for line in run.stdout.splitlines() if line.strip()]
-        raise CannotPrepare(f"prepare_vscode.sh: {' | '.join(lines[-3:])}")
+        raise NotPreparedError(f"prepare_vscode.sh: {' | '.join(lines[-3:])}")
     chromium = shutil.which("chromium")
     if chromium is None:
-        raise CannotPrepare("no chromium on PATH")
+        raise NotPreparedError("no chromium on PATH")
     modules = cache / "code-server"
     entry = modules / "node_modules" / "code-server" / "out" / "node" / "entry.js"
     return Tools(cache / "bin" / "node", entry, modules, chromium)
@@ -79,19 +79,18 @@ def prepare() -> Tools:
 class CodeServer:
     """One editor server. `folder` becomes its home: user data, extensions, log."""
 
-    def __init__(self, tools: Tools, folder: Path, settings: dict[str, Any], install: bool = True) -> None:
-        self.tools, self.folder = tools, folder
+    def __init__(self, tools: Tools, folder: Path, settings: dict[str, Any]) -> None:
+        self.tools, self.folder, self.settings = tools, folder, settings
         self.user = folder / "user"
         self.port = free_port()
         self.write_settings(settings)
-        if install:
-            self.command("--install-extension", str(VSIX))
+        self.command("--install-extension", str(VSIX))
         self.log = (folder / "code-server.log").open("wb")
         self.process = subprocess.Popen(self.arguments(), stdout=self.log, stderr=self.log, env=self.environment())
         self.await_health()
 
     def write_settings(self, settings: dict[str, Any]) -> None:
-        """The user's settings: ours for a quiet editor, and `settings`; those of the machine have a file of their own."""
+        """The user's settings: ours for a quiet editor, and `settings`. Those of the machine lie apart."""
         machine = {name: value for name, value in settings.items() if name.startswith("quatrain.server.")}
         for folder, values in (("User", SETTINGS | settings), ("Machine", machine)):
             path = self.user / folder / "settings.json"
@@ -118,18 +117,21 @@ class CodeServer:
             self.arguments(*arguments), capture_output=True, text=True, timeout=120, env=self.environment()
         )
         if done.returncode:
-            raise CannotPrepare(f"code-server {arguments}: {done.stdout}{done.stderr}")
+            raise NotPreparedError(f"code-server {arguments}: {done.stdout}{done.stderr}")
 
     def await_health(self) -> None:
         """Wait until it answers."""
         for _ in range(300):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz") as answer:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz") as answer,
+            ):
                 if answer.status == 200:
                     return
             if self.process.poll() is not None:
                 break
             time.sleep(0.1)
-        raise CannotPrepare(f"code-server does not answer; see {self.log.name}")
+        raise NotPreparedError(f"code-server does not answer; see {self.log.name}")
 
     def url(self, folder: Path, file: Path | None = None) -> str:
         """The address of a window on `folder` (or a .code-workspace file) that shows `file`."""
@@ -156,13 +158,13 @@ class Browser:
         arguments = [tools.node, HERE / "browser.mjs", tools.modules, tools.chromium, profile]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if not self.read().get("ready"):
-            raise CannotPrepare("the browser does not start")
+            raise NotPreparedError("the browser does not start")
 
     def read(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise CannotPrepare("the browser ended")
+            raise NotPreparedError("the browser ended")
         return json.loads(line)
 
     def ask(self, operation: str, **parameters: Any) -> Any:

@@ -32,18 +32,22 @@ class Window:
         self.focus()
 
     def open(self, name: str, text: str | bytes, place: str = "") -> None:
-        """Write a file and open it with the cursor at `place` (":line:column")."""
+        """Write a file and open it with the cursor at `place` ("line:column")."""
         self.file = self.folder / name
         self.file.write_bytes(text if isinstance(text, bytes) else text.encode())
         self.press("Escape", "Control+p")
         self.wait("document.querySelector('.quick-input-widget input')?.offsetParent")
-        self.type(f"{self.file}{place}", 2)
+        self.type(str(self.file), 2)
         self.wait(f"document.querySelector('.quick-input-list .monaco-list-row')?.textContent.includes({name!r})")
         self.press("Enter")
         self.wait(f"document.querySelector('.tab.active')?.textContent.includes({name!r})")
         self.wait("document.querySelector('.monaco-editor.focused .view-line')")
-        if not place:
-            self.press("Control+End")
+        self.press("Control+End")
+        if place:
+            self.press("Control+g")
+            self.wait("document.querySelector('.quick-input-widget input')?.value === ':'")
+            self.type(place, 5)
+            self.press("Enter")
         self.forget()
 
     def focus(self) -> None:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from code_server import CannotPrepare, Tools, opened, prepare
-from editor_window import Window
+from code_server import NotPreparedError, Tools, opened, prepare
+from editor_window import READY, Window
 
 pytestmark = pytest.mark.editor
 
@@ -53,6 +55,10 @@ class Script:
         new.write_text(json.dumps({"say": SAYS, "pause": pause, "load": load}))
         new.replace(self.table)
 
+    def settings(self) -> dict[str, Any]:
+        """The editor's settings that make it use this server."""
+        return {"quatrain.server.path": str(self.program)}
+
     def pid(self) -> int:
         return int(self.pid_file.read_text())
 
@@ -61,7 +67,7 @@ class Script:
 def tools() -> Tools:
     try:
         return prepare()
-    except CannotPrepare as problem:
+    except NotPreparedError as problem:
         pytest.skip(str(problem))
 
 
@@ -74,7 +80,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Script:
 def shared(tools: Tools, script: Script, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
     """One window for the tests that only type."""
     folder = tmp_path_factory.mktemp("vscode")
-    settings = {"quatrain.server.path": str(script.program), "editor.wordBasedSuggestions": "currentDocument"}
+    settings = script.settings() | {"editor.wordBasedSuggestions": "currentDocument"}
     with opened(tools, folder, settings) as (server, browser):
         workspace = folder / "workspace"
         workspace.mkdir()
@@ -159,7 +165,9 @@ def test_with_the_popup_open(window: Window) -> None:
     window.open("popup.py", "alphabet, alpine = 'ab', 'cd'\n")
     window.type("x = alp")
     window.press("Control+Space")
-    window.wait("document.querySelector('.suggest-widget.visible .monaco-list-row.focused')?.textContent.includes('alphabet')")
+    window.wait(
+        "document.querySelector('.suggest-widget.visible .monaco-list-row.focused')?.textContent.includes('alphabet')"
+    )
     window.await_ghost("habet.upper()")
     window.press("Tab")
     window.await_ghost(".upper()")
@@ -181,7 +189,7 @@ def test_undo_restores_exactly(window: Window) -> None:
 
 def test_emoji_and_crlf_before_the_cursor(window: Window) -> None:
     before = 'e = "👩‍🚀"\r\ns = "😀👍🏽é"; '
-    window.open("emoji.py", before.encode() + b"\r\nend = 1\r\n", ":2:99")
+    window.open("emoji.py", before.encode() + b"\r\nend = 1\r\n", "2:99")
     window.type("t = ")
     window.await_ghost("len(s)")
     window.press("Tab")
@@ -210,3 +218,94 @@ def test_tab_indents_without_a_suggestion(window: Window) -> None:
     window.press("Tab")
     window.type("y")
     assert window.text() == "alpha = 1\n    y"
+
+
+@pytest.fixture
+def manual(window: Window) -> Iterator[Window]:
+    """The window while the workspace asks for completions on request only."""
+    settings = window.folder / ".vscode" / "settings.json"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text('{"quatrain.trigger": "manual"}')
+    time.sleep(2)
+    yield window
+    settings.write_text("{}")
+    time.sleep(2)
+
+
+def test_manual_trigger(manual: Window) -> None:
+    manual.open("manual.py", "alpha = 1\n")
+    manual.type("manual = ")
+    assert manual.stays_without_ghost(1.5)
+    manual.press("Alt+\\")
+    manual.await_ghost("asked(for_it)")
+    manual.press("Escape")
+    manual.command("Quatrain: Why Was There No Suggestion?")
+    assert "manual_only" in manual.message("No suggestion:")
+
+
+def test_turned_off_and_on(window: Window) -> None:
+    for title in ("Quatrain: Turn Completions On or Off", "Quatrain: Turn Completions On or Off for This Language"):
+        window.open("off.py", "alpha = 1\n")
+        window.command(title)
+        window.await_state("paused")
+        window.type("total = ")
+        assert window.stays_without_ghost()
+        window.command(title)
+        window.await_state(READY)
+        window.press("Space", "Backspace")
+        window.await_ghost("sum(alpha, beta)")
+        window.press("Escape")
+
+
+def test_turned_off_in_the_workspace(window: Window) -> None:
+    window.open("workspace.py", "alpha = 1\n")
+    window.command("Quatrain: Turn Completions On or Off in This Workspace")
+    window.await_state("paused")
+    assert json.loads((window.folder / ".vscode" / "settings.json").read_text()) == {"quatrain.enabled": False}
+    window.command("Quatrain: Turn Completions On or Off in This Workspace")
+    window.await_state(READY)
+
+
+def test_status_thinking(window: Window, script: Script) -> None:
+    script.says(pause=0.4)
+    window.open("thinking.py", "alpha = 1\n")
+    window.type("slow = ")
+    assert "thinking" in window.await_state("thinking")
+    window.await_ghost("worth(waiting)")
+    assert READY in window.await_state(READY)
+
+
+def test_statistics_count_what_was_accepted(window: Window) -> None:
+    window.open("counted.py", "alpha, beta = 1, 2\n")
+    window.type("result = comp")
+    window.await_ghost("ute(alpha, beta)")
+    window.press("Tab")
+    window.command("Quatrain: Show Statistics")
+    shown = window.message("Quatrain in this session")
+    window.press("Escape")
+    offered, accepted = (int(n) for n in re.findall(r"(?:Offered|, accepted) (\d+)", shown))
+    assert offered >= accepted >= 1, shown
+    assert "median" in shown and "scripted" in shown
+
+
+def test_server_killed(window: Window, script: Script) -> None:
+    window.open("killed.py", "alpha = 1\n")
+    first = script.pid()
+    os.kill(first, signal.SIGKILL)
+    window.await_state("start")
+    window.await_state(READY)
+    assert script.pid() != first
+    window.type("total = ")
+    window.await_ghost("sum(alpha, beta)")
+    window.browser.ask("hover", selector="[id='quatrain.quatrain.quatrain.status']")
+    window.wait("[...document.querySelectorAll('.monaco-hover')].some(e => e.innerText.includes('ended unexpectedly'))")
+    for _ in range(4):
+        before = script.pid()
+        os.kill(before, signal.SIGKILL)
+        window.wait("quatrainState().includes('error') || quatrainState().includes('start')")
+        if "error" not in window.state():
+            window.await_state(READY)
+    assert "ended 5 times" in window.await_state("error")
+    window.press("Escape")
+    window.command("Quatrain: Restart Server")
+    window.await_state(READY)

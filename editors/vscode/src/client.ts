@@ -13,6 +13,7 @@ import {
 import { Offers, type Piece } from "./offer";
 import { DID_CHANGE_STATUS, DID_PARTIALLY_ACCEPT, DID_SHOW, INLINE_COMPLETION, STATUS, type Report, type ServerStatus } from "./protocol";
 import { findServer } from "./server";
+import { passOn } from "./server-log";
 import { paused, serverSettings } from "./settings";
 import type { StatusBar } from "./status";
 
@@ -25,6 +26,7 @@ export class Client implements vscode.Disposable {
   private readonly offers = new Offers();
   private deaths: number[] = [];
   private queue: Promise<void> = Promise.resolve();
+  private lastLine = "";
 
   constructor(
     private readonly context: vscode.ExtensionContext,
@@ -63,7 +65,7 @@ export class Client implements vscode.Disposable {
 
   /** Everything the server counts, or undefined if it does not run. */
   async report(): Promise<Report | undefined> {
-    return this.running ? this.client?.sendRequest<Report>(STATUS) : undefined;
+    return this.running ? this.client?.sendRequest<Report>(STATUS, {}) : undefined;
   }
 
   /** Tell the server about changed settings. */
@@ -98,6 +100,7 @@ export class Client implements vscode.Disposable {
   }
 
   private async launch(command: string): Promise<void> {
+    this.lastLine = "";
     await vscode.workspace.fs.createDirectory(this.context.globalStorageUri);
     const cwd = this.context.globalStorageUri.fsPath;
     const client = new LanguageClient("quatrain", "Quatrain", { command, args: ["serve"], options: { cwd } }, this.options());
@@ -110,7 +113,8 @@ export class Client implements vscode.Disposable {
     try {
       await client.start();
     } catch (error) {
-      this.fail(`the server did not start: ${error instanceof Error ? error.message : String(error)}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      this.fail(`the server did not start: ${this.lastLine || reason}`);
     }
   }
 
@@ -123,6 +127,10 @@ export class Client implements vscode.Disposable {
     return {
       documentSelector: SCHEMES.map((scheme) => ({ scheme })),
       outputChannel: this.log,
+      stdioOptions: {
+        stdout: (input, log) => passOn(input, log, () => undefined),
+        stderr: (input, log) => passOn(input, log, (line) => (this.lastLine = line)),
+      },
       initializationOptions: serverSettings,
       initializationFailedHandler: () => false,
       errorHandler: this.errorHandler(),
