@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,8 @@ from quatrain.model.api import QuatrainError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args([re.sub(r"^-(?=:\d)", "<standard input>", argument) for argument in given])
     try:
         return options.run(options)
     except QuatrainError as error:

@@ -19,6 +19,9 @@ from rich.console import Console
 FILE_LIMIT = 8_000_000
 """Bytes. Nobody types in larger files, and reading them whole would be slow."""
 
+STDIN = "<standard input>"
+"""How `-` arrives here: an argument that begins with a dash would be taken for an option."""
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -58,16 +61,16 @@ def parse(text: str) -> Position:
     parts = text.rsplit(":", 2)
     if len(parts) != 3 or not parts[0] or not all(part.isascii() and part.isdigit() for part in parts[1:]):
         raise QuatrainError(f"{text!r} is not FILE:LINE:COL, for example src/main.py:12:5 (both from 1)")
-    return Position(parts[0], int(parts[1]), int(parts[2]))
+    return Position("-" if parts[0] == STDIN else parts[0], int(parts[1]), int(parts[2]))
 
 
 def open_document(file: str, language: str | None, texts: dict[str, str]) -> Document:
     """The document of a file or of standard input, each read once."""
-    if file not in texts:
-        texts[file] = read(file)
-    name = languages.language_for(language, "" if file == "-" else file)
+    name = languages.language_for(language, "" if language or file == "-" else file)
     if language and not name:
         raise QuatrainError(f"no language {language!r}; known are {', '.join(languages.LANGUAGES)}")
+    if file not in texts:
+        texts[file] = read(file)
     return Document(file, name, texts[file])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from quatrain.lsp_server import context
+from quatrain.lsp_server import context, filters
 from quatrain.lsp_server.cut import Cut, Cutter
 from quatrain.lsp_server.documents import Snapshot
 from quatrain.lsp_server.settings import Settings
@@ -45,6 +45,8 @@ class Completer:
             return remembered
         trace = Trace()
         cut = self.generate(snapshot, settings, stop, trace)
+        with trace.stage("filters"):
+            cut = filters.apply(cut, snapshot, [prob for r in trace.rounds for prob in r.probs])
         completion = Completion(
             cut.text, snapshot.cursor, snapshot.cursor + cut.replace, cut.reason, "model", cut.safe, trace
         )
@@ -58,7 +60,7 @@ class Completer:
             shown = context.build(snapshot, settings.context_tokens)
         with trace.stage("encode"):
             prompt = self.engine.encode(shown.prefix, shown.suffix, shown.outline)
-        cutter = Cutter(snapshot, settings.lines)
+        cutter = Cutter(snapshot, "line" if settings.lines == "single" else "auto")
         stream = self.engine.generate(prompt, stop, settings.max_tokens, self.expected(snapshot))
         ended = "length"
         try:

@@ -5,45 +5,7 @@ Knows names only; loads no grammar and reads no text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-COMMENTS = frozenset({"comment", "line_comment", "block_comment", "html_comment", "js_comment"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
-    """What the rest of the house needs to know of one language.
-
-    `opens` is a pattern for the end of a line after which a body is expected. `leads` are the beginnings of a
-    line that continue the expression of the line before. `closers` begin a line that ends an enclosing block.
-    `needs` names a node kind that is unfinished until it holds one of some child kinds.
-    `decorators` are node kinds that mean nothing without the definition after them.
-    """
-
-    name: str
-    ids: tuple[str, ...]
-    extensions: tuple[str, ...]
-    grammar: tuple[str, str]
-    functions: frozenset[str] = frozenset()
-    classes: frozenset[str] = frozenset()
-    bodies: frozenset[str] = frozenset()
-    imports: frozenset[str] = frozenset()
-    arguments: frozenset[str] = frozenset()
-    decorators: frozenset[str] = frozenset()
-    needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    continues: tuple[str, ...] = ()
-    closers: tuple[str, ...] = ("}", ")", "]")
-    opens: str = r"[{(\[]\s*$"
-    leads: tuple[str, ...] = ()
-    comment: tuple[str, str] = ("//", "")
-    quotes: tuple[str, ...] = ('"', "'")
-    elided: str = "{ /* ... */ }"
-    indented: bool = False
-
-
-def _kinds(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
+from .language_row import Language, kinds
 
 _C_LEADS = (".", "?.", "->", "&&", "||", "+", "?", ":", "|", "=", "<<", "*", "/")
 _JS_LEADS = (".", "?.", "&&", "||", "??", "+", "?", ":", "|", "=", "*", "/", "instanceof", "in ")
@@ -54,12 +16,12 @@ _PYTHON = Language(
     ids=("python",),
     extensions=(".py", ".pyi", ".pyw"),
     grammar=("tree_sitter_python", "language"),
-    functions=_kinds("function_definition"),
-    classes=_kinds("class_definition"),
-    bodies=_kinds("block module"),
-    imports=_kinds("import_statement import_from_statement future_import_statement"),
-    arguments=_kinds("argument_list parameters list tuple dictionary set"),
-    decorators=_kinds("decorator"),
+    functions=kinds("function_definition"),
+    classes=kinds("class_definition"),
+    bodies=kinds("block module"),
+    imports=kinds("import_statement import_from_statement future_import_statement"),
+    arguments=kinds("argument_list parameters list tuple dictionary set"),
+    decorators=kinds("decorator"),
     needs=(("try_statement", ("except_clause", "finally_clause")),),
     continues=("else", "elif", "except", "finally", "case"),
     opens=r"(:|[({\[])\s*(#.*)?$",
@@ -74,16 +36,17 @@ _JAVASCRIPT = Language(
     ids=("javascript", "javascriptreact"),
     extensions=(".js", ".jsx", ".mjs", ".cjs"),
     grammar=("tree_sitter_javascript", "language"),
-    functions=_kinds(
+    functions=kinds(
         "function_declaration generator_function_declaration method_definition function_expression arrow_function"
     ),
-    classes=_kinds("class_declaration class"),
-    bodies=_kinds("statement_block class_body switch_body program"),
-    imports=_kinds("import_statement"),
-    arguments=_kinds("arguments formal_parameters array object named_imports"),
-    decorators=_kinds("decorator"),
+    classes=kinds("class_declaration class"),
+    bodies=kinds("statement_block class_body switch_body program"),
+    imports=kinds("import_statement"),
+    arguments=kinds("arguments formal_parameters array object named_imports"),
+    decorators=kinds("decorator"),
     needs=_TRY,
-    continues=("else", "catch", "finally", "while"),
+    labels=kinds("switch_case switch_default"),
+    continues=("case", "default", "else", "catch", "finally", "while"),
     opens=r"([{(\[]|=>|<[A-Za-z][^<>]*>|<>)\s*$",
     leads=_JS_LEADS,
     closers=("}", ")", "]", "</"),
@@ -98,7 +61,7 @@ def _typescript(name: str, ids: tuple[str, ...], extensions: tuple[str, ...], lo
         extensions=extensions,
         grammar=("tree_sitter_typescript", loader),
         functions=_JAVASCRIPT.functions | {"function_signature", "method_signature"},
-        classes=_kinds(
+        classes=kinds(
             "class_declaration abstract_class_declaration interface_declaration enum_declaration internal_module"
         ),
         bodies=_JAVASCRIPT.bodies | {"interface_body", "enum_body", "object_type"},
@@ -106,6 +69,7 @@ def _typescript(name: str, ids: tuple[str, ...], extensions: tuple[str, ...], lo
         arguments=_JAVASCRIPT.arguments | {"type_arguments", "type_parameters"},
         decorators=_JAVASCRIPT.decorators,
         needs=_TRY,
+        labels=_JAVASCRIPT.labels,
         continues=_JAVASCRIPT.continues,
         opens=_JAVASCRIPT.opens if loader == "language_tsx" else r"([{(\[]|=>)\s*$",
         leads=_JS_LEADS,
@@ -124,14 +88,15 @@ ROWS = (
         ids=("java",),
         extensions=(".java",),
         grammar=("tree_sitter_java", "language"),
-        functions=_kinds("method_declaration constructor_declaration compact_constructor_declaration"),
-        classes=_kinds("class_declaration interface_declaration enum_declaration record_declaration"),
-        bodies=_kinds("block class_body interface_body enum_body constructor_body switch_block program"),
-        imports=_kinds("import_declaration package_declaration"),
-        arguments=_kinds("argument_list formal_parameters array_initializer type_arguments"),
-        decorators=_kinds("marker_annotation annotation"),
+        functions=kinds("method_declaration constructor_declaration compact_constructor_declaration"),
+        classes=kinds("class_declaration interface_declaration enum_declaration record_declaration"),
+        bodies=kinds("block class_body interface_body enum_body constructor_body switch_block program"),
+        imports=kinds("import_declaration package_declaration"),
+        arguments=kinds("argument_list formal_parameters array_initializer type_arguments"),
+        decorators=kinds("marker_annotation annotation"),
         needs=_TRY,
-        continues=("else", "catch", "finally", "while"),
+        labels=kinds("switch_block_statement_group"),
+        continues=("case", "default", "else", "catch", "finally", "while"),
         leads=_C_LEADS,
     ),
     Language(
@@ -139,12 +104,13 @@ ROWS = (
         ids=("c", "objective-c"),
         extensions=(".c",),
         grammar=("tree_sitter_c", "language"),
-        functions=_kinds("function_definition"),
-        classes=_kinds("struct_specifier union_specifier enum_specifier"),
-        bodies=_kinds("compound_statement field_declaration_list enumerator_list translation_unit"),
-        imports=_kinds("preproc_include"),
-        arguments=_kinds("argument_list parameter_list initializer_list enumerator_list"),
-        continues=("else", "while"),
+        functions=kinds("function_definition"),
+        classes=kinds("struct_specifier union_specifier enum_specifier"),
+        bodies=kinds("compound_statement field_declaration_list enumerator_list translation_unit"),
+        imports=kinds("preproc_include"),
+        arguments=kinds("argument_list parameter_list initializer_list enumerator_list"),
+        labels=kinds("case_statement"),
+        continues=("case", "default", "else", "while"),
         leads=_C_LEADS,
     ),
     Language(
@@ -153,13 +119,14 @@ ROWS = (
         # .h holds C or C++; the C++ grammar reads nearly all of C, the other way round it does not.
         extensions=(".cpp", ".cc", ".cxx", ".hpp", ".hh", ".hxx", ".h", ".ipp", ".inl", ".cu", ".cuh"),
         grammar=("tree_sitter_cpp", "language"),
-        functions=_kinds("function_definition"),
-        classes=_kinds("class_specifier struct_specifier union_specifier enum_specifier namespace_definition"),
-        bodies=_kinds("compound_statement field_declaration_list enumerator_list declaration_list translation_unit"),
-        imports=_kinds("preproc_include using_declaration"),
-        arguments=_kinds("argument_list parameter_list initializer_list template_argument_list"),
+        functions=kinds("function_definition"),
+        classes=kinds("class_specifier struct_specifier union_specifier enum_specifier namespace_definition"),
+        bodies=kinds("compound_statement field_declaration_list enumerator_list declaration_list translation_unit"),
+        imports=kinds("preproc_include using_declaration"),
+        arguments=kinds("argument_list parameter_list initializer_list template_argument_list"),
         needs=(("try_statement", ("catch_clause",)),),
-        continues=("else", "catch", "while"),
+        labels=kinds("case_statement"),
+        continues=("case", "default", "else", "catch", "while"),
         leads=_C_LEADS,
     ),
     Language(
@@ -167,17 +134,18 @@ ROWS = (
         ids=("csharp",),
         extensions=(".cs",),
         grammar=("tree_sitter_c_sharp", "language"),
-        functions=_kinds("method_declaration constructor_declaration local_function_statement"),
-        classes=_kinds(
+        functions=kinds("method_declaration constructor_declaration local_function_statement"),
+        classes=kinds(
             "class_declaration interface_declaration struct_declaration record_declaration enum_declaration"
             " namespace_declaration"
         ),
-        bodies=_kinds("block declaration_list switch_body accessor_list compilation_unit"),
-        imports=_kinds("using_directive"),
-        arguments=_kinds("argument_list parameter_list initializer_expression bracketed_argument_list"),
-        decorators=_kinds("attribute_list"),
+        bodies=kinds("block declaration_list switch_body accessor_list compilation_unit"),
+        imports=kinds("using_directive"),
+        arguments=kinds("argument_list parameter_list initializer_expression bracketed_argument_list"),
+        decorators=kinds("attribute_list"),
         needs=_TRY,
-        continues=("else", "catch", "finally", "while"),
+        labels=kinds("switch_section"),
+        continues=("case", "default", "else", "catch", "finally", "while"),
         leads=_C_LEADS,
     ),
     Language(
@@ -185,12 +153,17 @@ ROWS = (
         ids=("go",),
         extensions=(".go",),
         grammar=("tree_sitter_go", "language"),
-        functions=_kinds("function_declaration method_declaration func_literal"),
-        classes=_kinds("struct_type interface_type"),
-        bodies=_kinds("block statement_list field_declaration_list source_file"),
-        imports=_kinds("import_declaration package_clause"),
-        arguments=_kinds("argument_list parameter_list literal_value"),
-        continues=("else",),
+        functions=kinds("function_declaration method_declaration func_literal"),
+        classes=kinds("struct_type interface_type"),
+        bodies=kinds("block statement_list field_declaration_list source_file"),
+        imports=kinds("import_declaration package_clause"),
+        arguments=kinds("argument_list parameter_list literal_value"),
+        labels=kinds("expression_case default_case type_case communication_case"),
+        continues=(
+            "case",
+            "default",
+            "else",
+        ),
         quotes=("`", '"', "'"),
     ),
     Language(
@@ -198,12 +171,12 @@ ROWS = (
         ids=("rust",),
         extensions=(".rs",),
         grammar=("tree_sitter_rust", "language"),
-        functions=_kinds("function_item function_signature_item"),
-        classes=_kinds("struct_item enum_item impl_item trait_item mod_item"),
-        bodies=_kinds("block declaration_list field_declaration_list enum_variant_list match_block source_file"),
-        imports=_kinds("use_declaration extern_crate_declaration"),
-        arguments=_kinds("arguments parameters array_expression tuple_expression type_arguments token_tree"),
-        decorators=_kinds("attribute_item"),
+        functions=kinds("function_item function_signature_item"),
+        classes=kinds("struct_item enum_item impl_item trait_item mod_item"),
+        bodies=kinds("block declaration_list field_declaration_list enum_variant_list match_block source_file"),
+        imports=kinds("use_declaration extern_crate_declaration"),
+        arguments=kinds("arguments parameters array_expression tuple_expression type_arguments token_tree"),
+        decorators=kinds("attribute_item"),
         continues=("else",),
         leads=_C_LEADS,
         quotes=('"',),  # the apostrophe also begins a lifetime
@@ -213,10 +186,10 @@ ROWS = (
         ids=("ruby",),
         extensions=(".rb", ".rake", ".gemspec"),
         grammar=("tree_sitter_ruby", "language"),
-        functions=_kinds("method singleton_method"),
-        classes=_kinds("class module singleton_class"),
-        bodies=_kinds("body_statement block_body then do do_block program"),
-        arguments=_kinds("argument_list method_parameters array hash"),
+        functions=kinds("method singleton_method"),
+        classes=kinds("class module singleton_class"),
+        bodies=kinds("body_statement block_body then do do_block program"),
+        arguments=kinds("argument_list method_parameters array hash"),
         continues=("else", "elsif", "rescue", "ensure", "when", "in"),
         closers=("end", "}", ")", "]"),
         opens=r"(^\s*(def|class|module|if|unless|while|until|case|begin|else|elsif|when|rescue|ensure)\b.*"
@@ -230,14 +203,15 @@ ROWS = (
         ids=("php",),
         extensions=(".php", ".phtml"),
         grammar=("tree_sitter_php", "language_php"),
-        functions=_kinds("function_definition method_declaration"),
-        classes=_kinds("class_declaration interface_declaration trait_declaration enum_declaration"),
-        bodies=_kinds("compound_statement declaration_list switch_block match_block program"),
-        imports=_kinds("namespace_use_declaration namespace_definition"),
-        arguments=_kinds("arguments formal_parameters array_creation_expression"),
-        decorators=_kinds("attribute_list"),
+        functions=kinds("function_definition method_declaration"),
+        classes=kinds("class_declaration interface_declaration trait_declaration enum_declaration"),
+        bodies=kinds("compound_statement declaration_list switch_block match_block program"),
+        imports=kinds("namespace_use_declaration namespace_definition"),
+        arguments=kinds("arguments formal_parameters array_creation_expression"),
+        decorators=kinds("attribute_list"),
         needs=_TRY,
-        continues=("else", "elseif", "catch", "finally", "while"),
+        labels=kinds("case_statement default_statement"),
+        continues=("case", "default", "else", "elseif", "catch", "finally", "while"),
         leads=("->", "?->", ".", "&&", "||", "?", ":", "+", "="),
     ),
     Language(
@@ -245,9 +219,9 @@ ROWS = (
         ids=("shellscript", "bash", "sh", "zsh"),
         extensions=(".sh", ".bash", ".zsh"),
         grammar=("tree_sitter_bash", "language"),
-        functions=_kinds("function_definition"),
-        bodies=_kinds("compound_statement do_group program"),
-        arguments=_kinds("array"),
+        functions=kinds("function_definition"),
+        bodies=kinds("compound_statement do_group program"),
+        arguments=kinds("array"),
         continues=("else", "elif"),
         closers=("fi", "done", "esac", "}", ")", ";;"),
         opens=r"(\bthen|\bdo|\belse|\{|\(|\bin|[^()\s]\))\s*$",
@@ -259,9 +233,9 @@ ROWS = (
         ids=("lua",),
         extensions=(".lua",),
         grammar=("tree_sitter_lua", "language"),
-        functions=_kinds("function_declaration function_definition"),
-        bodies=_kinds("block chunk"),
-        arguments=_kinds("arguments parameters table_constructor"),
+        functions=kinds("function_declaration function_definition"),
+        bodies=kinds("block chunk"),
+        arguments=kinds("arguments parameters table_constructor"),
         continues=("else", "elseif"),
         closers=("end", "until", "}", ")", "]"),
         opens=r"(\bthen|\bdo|\belse|\brepeat|\bfunction\b[^()]*\([^()]*\)|[{(\[])\s*$",
@@ -274,7 +248,7 @@ ROWS = (
         ids=("html", "vue-html"),
         extensions=(".html", ".htm", ".xhtml"),
         grammar=("tree_sitter_html", "language"),
-        bodies=_kinds("document"),
+        bodies=kinds("document"),
         closers=("</", "/>"),
         opens=r"<[A-Za-z][^<>]*[^/<>-]>\s*$|<[A-Za-z]>\s*$",
         comment=("<!--", "-->"),
@@ -286,11 +260,11 @@ ROWS = (
         ids=("css", "scss", "less"),
         extensions=(".css",),
         grammar=("tree_sitter_css", "language"),
-        functions=_kinds("rule_set keyframe_block"),
-        classes=_kinds("media_statement supports_statement"),
-        bodies=_kinds("block keyframe_block_list stylesheet"),
-        imports=_kinds("import_statement charset_statement"),
-        arguments=_kinds("arguments"),
+        functions=kinds("rule_set keyframe_block"),
+        classes=kinds("media_statement supports_statement"),
+        bodies=kinds("block keyframe_block_list stylesheet"),
+        imports=kinds("import_statement charset_statement"),
+        arguments=kinds("arguments"),
         comment=("/*", "*/"),
     ),
     Language(
@@ -298,8 +272,9 @@ ROWS = (
         ids=("json", "jsonc"),
         extensions=(".json", ".jsonc", ".webmanifest"),
         grammar=("tree_sitter_json", "language"),
-        bodies=_kinds("document"),
-        arguments=_kinds("object array"),
+        bodies=kinds("document"),
+        trailing_comma=False,
+        arguments=kinds("object array"),
         quotes=('"',),
     ),
 )

@@ -13,7 +13,8 @@ from pathlib import PurePath
 from tree_sitter import Language as Grammar
 from tree_sitter import Node, Parser, Point, Tree
 
-from .grammars import COMMENTS, ROWS, Language
+from .grammars import ROWS
+from .language_row import COMMENTS, Language
 
 __all__ = ["COMMENTS", "LANGUAGES", "Language", "Node", "Tree", "edit_tree", "language_for", "parse"]
 
@@ -40,7 +41,8 @@ def grammar(name: str) -> Grammar:
 
 
 def parse_bytes(name: str, source: bytes, old_tree: Tree | None = None) -> Tree | None:
-    """The tree of UTF-8 text. A parser is made for each call: it costs a microsecond and threads stay apart."""
+    """The tree of UTF-8 text. A parser is made for each call: it costs a microsecond and threads stay
+    apart."""
     if name not in LANGUAGES or len(source) > MAX_BYTES:
         return None
     parser = Parser(grammar(name))
@@ -77,7 +79,8 @@ def point_after(start: Point, text: bytes) -> Point:
 
 
 def edit_tree(tree: object, text_before: str, start: int, end: int, new_text: str) -> None:
-    """Tell a tree that `text_before[start:end]` became `new_text` (code-point offsets), for the next parse."""
+    """Tell a tree that `text_before[start:end]` became `new_text` (code-point offsets), for the next
+    parse."""
     if not isinstance(tree, Tree):
         return
     before, old, new = (to_bytes(part) for part in (text_before[:start], text_before[start:end], new_text))

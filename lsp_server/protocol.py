@@ -62,7 +62,8 @@ class QuatrainProtocol(LanguageServerProtocol):
         """Send an error. Notifications have no id: they are dropped, with a line in the log."""
         log.log(logging.DEBUG if quiet else logging.WARNING, "refused: %s", text)
         if msg_id is not None or (code in (PARSE_ERROR, INVALID_REQUEST) and not quiet):
-            self._send_response(msg_id, error=types.ResponseError(code=code, message=text))
+            # written out because the library drops an id of null, which JSON-RPC asks for here
+            self._send_data({"jsonrpc": "2.0", "id": msg_id, "error": {"code": code, "message": text}})
 
     def _send_response(self, msg_id: Any, result: Any = None, error: types.ResponseError | None = None) -> None:
         if msg_id is None or msg_id != self.answered:

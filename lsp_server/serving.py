@@ -24,12 +24,13 @@ def run(model: str, arithmetic: str, engine: str | None, log_level: str | None) 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("quatrain").setLevel(level)
     logging.getLogger("pygls").setLevel(logging.CRITICAL)  # it logs every unknown message as a traceback
+    opener = named_engine(engine) if engine else open_local
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not break the protocol
     source, answered = answer_first(sys.stdin.buffer, output)
     from quatrain.lsp_server.handlers import make
 
-    server = make(named_engine(engine) if engine else open_local, settings)
+    server = make(opener, settings)
     server.protocol.answered = answered
     server.start_io(source, output)  # type: ignore[arg-type]
     sys.stderr.flush()

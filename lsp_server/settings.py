@@ -5,6 +5,8 @@ Clients send a flat or dotted JSON object; what is wrong in it is reported and i
 
 from __future__ import annotations
 
+import json
+import sys
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -116,3 +118,18 @@ def camel(name: str) -> str:
     """`max_tokens` to `maxTokens`."""
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
+
+
+def table() -> str:
+    """The settings as a Markdown table, for the README."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for f in fields(Settings):
+        default = "empty" if f.default == "" else f"`{json.dumps(f.default)}`"
+        limits = [str(f.metadata[key]) for key in ("least", "most") if key in f.metadata]
+        meaning = f.metadata["doc"] + (f" From {limits[0]} to {limits[1]}." if limits else "")
+        rows.append(f"| `{camel(f.name)}` | {default} | {meaning} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table() + "\n")

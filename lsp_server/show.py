@@ -25,7 +25,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         TransferSpeedColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks: dict[str, int] = {}
 
         def report(message: str, done: int, total: int) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from quatrain.model import fetch, tokenizer
+from quatrain.model import fetch, native, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.engine import LocalEngine
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from quatrain.model.decode import Trunk
     from quatrain.model.gguf_file import GgufModel
 
-Arithmetic: TypeAlias = Literal["auto", "torch-bf16", "torch-int8", "torch-f32"]
+Arithmetic: TypeAlias = str
+"""`auto`, `native` (our kernels), `native-PATH` with one of `native.isa_paths()`, or a torch kind of CONVERTERS."""
 FORMAT = 1
 """Version of the converted files; a change here converts again."""
 
@@ -59,66 +60,88 @@ def open_engine(name: str, arithmetic: Arithmetic, report: fetch.Report, **optio
 
     Raises QuatrainError with what to do about it.
     """
-    if arithmetic not in get_args(Arithmetic):
-        raise QuatrainError(f"no arithmetic {arithmetic!r}; known are {', '.join(get_args(Arithmetic))}")
-    folder, model = ready(name, arithmetic, report) or prepare(name, arithmetic, report)
+    wanted = candidates(arithmetic)
+    folder, model = ready(name, wanted, report) or prepare(name, wanted, report)
     report(f"loading {model}", 0, 0)
-    chosen, config = read_card(folder)
-    vocabulary = tokenizer.load(folder)
-    return LocalEngine(OPENERS[chosen](config, folder / "weights.safetensors"), vocabulary, model, **options)
+    kind, config = read_card(folder)
+    path = path_of(wanted[0]) if kind == "native" else None
+    trunk = OPENERS[kind](config, folder / "weights.safetensors", path)
+    return LocalEngine(trunk, tokenizer.load(folder), model, **options)
 
 
-def ready(name: str, arithmetic: Arithmetic, report: fetch.Report) -> tuple[Path, str] | None:
+def ready(name: str, wanted: Sequence[str], report: fetch.Report) -> tuple[Path, str] | None:
     """The converted folder and the name of a model that is already there; takes no lock and downloads nothing."""
     known = fetch.MODELS.get(name or fetch.DEFAULT)
     if known is not None and not fetch.path_of(known).is_file():
         return None
     model = locate(name, report)
-    folder = folder_of(model, resolve(arithmetic))
-    return (folder, model.name) if (folder / "card.json").is_file() else None
+    folders = (folder_of(model, arithmetic) for arithmetic in wanted)
+    return next(((folder, model.name) for folder in folders if (folder / "card.json").is_file()), None)
 
 
-def prepare(name: str, arithmetic: Arithmetic, report: fetch.Report) -> tuple[Path, str]:
+def prepare(name: str, wanted: Sequence[str], report: fetch.Report) -> tuple[Path, str]:
     """Fetch and convert, one process at a time. Returns the converted folder and the model's name."""
     with fetch.exclusive(report):
         model = locate(name, report)
-        chosen = resolve(arithmetic)
-        folder = folder_of(model, chosen)
-        if not (folder / "card.json").is_file():
-            with fetch.disk_errors(folder.parent):
-                convert(model, chosen, folder, report)
-        return folder, model.name
+        if done := ready(name, wanted, report):
+            return done
+        with fetch.disk_errors(fetch.home()):
+            return convert(model, wanted, report), model.name
 
 
-def resolve(arithmetic: Arithmetic) -> str:
-    """The arithmetic that `auto` stands for here."""
-    return "torch-bf16" if arithmetic == "auto" else arithmetic
+def candidates(arithmetic: Arithmetic) -> tuple[str, ...]:
+    """What `arithmetic` stands for on this machine, best first: a model whose shape the first cannot compute
+    gets the next. Raises QuatrainError for an unknown or unavailable one."""
+    known = ["auto", *CONVERTERS, *(f"native-{path}" for path in native.isa_paths())]
+    if arithmetic not in known:
+        raise QuatrainError(f"no arithmetic {arithmetic!r} here; available are {', '.join(known)}")
+    if arithmetic == "auto":
+        return (FALLBACK,) if native.available() else ("native", FALLBACK)
+    if arithmetic == "native" and (reason := native.available()):
+        raise QuatrainError(reason)
+    return (arithmetic,)
 
 
-def folder_of(model: Model, arithmetic: str) -> Path:
+def path_of(resolved: str) -> str | None:
+    """The instruction path that `native-PATH` names, if it names one."""
+    return resolved.removeprefix("native-") if resolved.startswith("native-") else None
+
+
+def kind_of(resolved: str) -> str:
+    """The kind of converted file: all native paths share one."""
+    return "native" if path_of(resolved) else resolved
+
+
+def folder_of(model: Model, resolved: str) -> Path:
     """Where the converted model lies."""
-    return fetch.home() / "converted" / f"{model.key}-{arithmetic}-v{FORMAT}"
+    return fetch.home() / "converted" / f"{model.key}-{kind_of(resolved)}-v{FORMAT}"
 
 
-def convert(model: Model, arithmetic: str, folder: Path, report: fetch.Report) -> None:
-    """Write tokenizer and weights for one arithmetic, whole or not at all."""
+def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Path:
+    """Write tokenizer and weights for the first arithmetic that can compute the model, whole or not at all."""
     from quatrain.model import gguf_file
 
     report(f"reading {model.path.name}", 0, 0)
     source = gguf_file.read(model.path)
+    reason = native.unsupported(source.config)
+    chosen = next((a for a in wanted if kind_of(a) != "native" or reason is None), None)
+    if chosen is None:
+        raise QuatrainError(f"the native kernels cannot run this model ({reason}); use --arithmetic {FALLBACK}")
+    folder, kind = folder_of(model, chosen), kind_of(chosen)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         tokenizer.save(partial, *tokenizer.build(source.fields))
-        CONVERTERS[arithmetic](source, partial / "weights.safetensors", report)
-        card = {"arithmetic": arithmetic, "model": model.name, "config": asdict(source.config)}
+        CONVERTERS[kind](source, partial / "weights.safetensors", report)
+        card = {"arithmetic": kind, "model": model.name, "config": asdict(source.config)}
         (partial / "card.json").write_text(json.dumps(card, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    return folder
 
 
 def read_card(folder: Path) -> tuple[str, ModelConfig]:
@@ -155,7 +178,22 @@ def convert_torch(kind: str) -> Callable[[GgufModel, Path, fetch.Report], None]:
     return write
 
 
-def open_torch(config: ModelConfig, weights: Path) -> Trunk:
+def convert_native(source: GgufModel, target: Path, report: fetch.Report) -> None:
+    """Packed weights for our kernels."""
+    from quatrain.model import gguf_file
+
+    tensors = dict(source.tensors)
+    if gguf_file.tied(source) and "output.weight" in tensors:
+        tensors["token_embd.weight"] = tensors["output.weight"]
+    native.write(source.config, tensors, target, lambda done, total: report("converting", done, total))
+
+
+def open_native(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+    """Our kernels over memory-mapped packed weights."""
+    return native.NativeTrunk(config, native.open_packed(weights), isa=path)
+
+
+def open_torch(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
     """A torch trunk over memory-mapped weights."""
     import torch
     from quatrain.model.transformer import Transformer
@@ -166,9 +204,16 @@ def open_torch(config: ModelConfig, weights: Path) -> Trunk:
     return Transformer(config, {name: t.clone() if t.dtype == torch.int8 else t for name, t in tensors.items()})
 
 
+FALLBACK = "torch-bf16"
 CONVERTERS: dict[str, Callable[[GgufModel, Path, fetch.Report], None]] = {
+    "native": convert_native,
     "torch-bf16": convert_torch("bf16"),
     "torch-int8": convert_torch("int8"),
     "torch-f32": convert_torch("f32"),
 }
-OPENERS: dict[str, Callable[[ModelConfig, Path], Trunk]] = dict.fromkeys(CONVERTERS, open_torch)
+OPENERS: dict[str, Callable[[ModelConfig, Path, str | None], Trunk]] = {
+    "native": open_native,
+    "torch-bf16": open_torch,
+    "torch-int8": open_torch,
+    "torch-f32": open_torch,
+}

@@ -21,9 +21,10 @@ from quatrain.model.tokenizer import Vocabulary
 from quatrain.model.trunk import Step
 
 if TYPE_CHECKING:
+    from quatrain.model.native import NativeTrunk
     from quatrain.model.transformer import Transformer
 
-    Trunk: TypeAlias = Transformer
+    Trunk: TypeAlias = Transformer | NativeTrunk
 
 PIECE = 256
 """Prompt tokens per forward pass: the longest time a cancelled request still computes."""

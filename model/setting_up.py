@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quatrain.model import checkpoint, fetch
+from quatrain.model import checkpoint, fetch, native
 from quatrain.model.api import QuatrainError
 
 
@@ -19,12 +19,19 @@ def set_up(name: str, arithmetic: str, source: str | None, report: fetch.Report)
             raise QuatrainError("--from brings a known model; a GGUF file of your own is used with --model FILE")
         with fetch.exclusive(report):
             fetch.install_from(known, Path(source).expanduser(), report)
-    folder, title = checkpoint.prepare(name, arithmetic, report)
+    wanted = checkpoint.candidates(arithmetic)
+    folder, title = checkpoint.prepare(name, wanted, report)
     chosen, _ = checkpoint.read_card(folder)
     known = fetch.MODELS.get(name or fetch.DEFAULT)
     if known is None:
-        return f"{title}: ready, arithmetic {chosen}, in {folder}"
+        return f"{title}: ready, arithmetic {chosen}, in {folder}" + advice(chosen)
     return (
         f"{known.title}, {known.size / 1e6:.0f} MB, licence {known.licence}: ready, "
         f"arithmetic {chosen}, in {fetch.home()}"
-    )
+    ) + advice(chosen)
+
+
+def advice(chosen: str) -> str:
+    """A second line where our kernels are missing: why, and what to install."""
+    reason = native.available()
+    return f"\nslower than it could be: {reason}" if reason and chosen != "native" else ""

@@ -30,7 +30,11 @@ class Storage:
 
 class Transformer:
     """A decoder over a mapping of weights. `weights[name]` is a float tensor (out, in), or an int8 tensor
-    beside a row-wise `name + ".scale"` (weight-only int8, torch's own packed product)."""
+    beside a row-wise `name + ".scale"` (weight-only int8, torch's own packed product).
+
+    `taps` are numbers of layers: 0 is the embedding, i the state after i layers, `config.layers` the state
+    after the final norm.
+    """
 
     def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor], taps: tuple[int, ...] = ()) -> None:
         self.config = config
@@ -70,11 +74,11 @@ class Transformer:
         end = start + tokens.shape[0]
         cos, sin = self.cos[start:end], self.sin[start:end]  # (n, head_dim/2)
         mask = causal_mask(tokens.shape[0], start, self.device)
-        tapped = []
+        tapped = [x] if 0 in self.taps else []
         for layer in range(c.layers):
             x = x + self.attention(self.norm(x, f"blk.{layer}.attn_norm.weight"), layer, start, storage, cos, sin, mask)
             x = x + self.feed_forward(self.norm(x, f"blk.{layer}.ffn_norm.weight"), layer)
-            if layer in self.taps:
+            if layer + 1 in self.taps and layer + 1 < c.layers:
                 tapped.append(x)
         x = self.norm(x, "output_norm.weight")
         if c.layers in self.taps:

@@ -18,6 +18,9 @@ TINY = ModelConfig(
 MARKERS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|endoftext|>")
 
 
+torch.set_num_threads(1)  # tiny products; threads would only wait for each other
+
+
 class ByteTokenizer:
     """The part of `tokenizers.Tokenizer` that `Vocabulary` uses, with one token per byte and some pairs."""
 

@@ -1,0 +1,179 @@
+"""Context: within the budget, whole around the cursor, cut at borders, and still while the user types."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import itertools
+import random
+import textwrap
+import time
+
+import pytest
+from quatrain.lsp_server import context
+from quatrain.lsp_server.context import Context, build, estimate
+from quatrain.lsp_server.documents import Snapshot
+from quatrain.lsp_server.languages import parse
+from quatrain.lsp_server.outline import outline
+
+SOURCE = inspect.getsource(argparse)
+TYPED = "        value = self.find(name)\n        if value:"
+BUDGETS = (256, 512, 1024, 2048)
+
+
+def at(text: str, cursor: int, language: str = "python") -> Snapshot:
+    return Snapshot("a.py", language, text, cursor, parse(language, text))
+
+
+def cursors(count: int, seed: int) -> list[int]:
+    rng = random.Random(seed)
+    return [SOURCE.index("\n", rng.randrange(len(SOURCE) - 10)) + 1 for _ in range(count)]
+
+
+def test_a_small_file_is_given_whole() -> None:
+    text = "import os\n\n\ndef f():\n    \n"
+    assert build(at(text, len(text) - 1), 1024) == Context("a.py", "python", "", text[:-1], "\n")
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_budget_and_cursor(budget: int) -> None:
+    for cursor in cursors(12, budget):
+        got = build(at(SOURCE, cursor), budget)
+        assert estimate(got.outline + got.prefix + got.suffix) <= budget
+        assert SOURCE[cursor:].startswith(got.suffix)
+        near = min(len(got.prefix), budget // 2)
+        assert SOURCE[:cursor].endswith(got.prefix[-near:])
+        assert estimate(got.outline + got.prefix + got.suffix) >= budget * 0.5
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_another_way_to_count_is_obeyed(budget: int) -> None:
+    def words(text: str) -> int:
+        return len(text.split()) * 2
+
+    for cursor in cursors(4, 7):
+        got = build(at(SOURCE, cursor), budget, words)
+        assert words(got.outline + got.prefix + got.suffix) <= budget
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_edges_stay_while_typing(budget: int) -> None:
+    steps = 0
+    for cursor in cursors(10, budget + 1):
+        seen: list[Context] = []
+        for typed in range(41):
+            text = SOURCE[:cursor] + TYPED[:typed] + SOURCE[cursor:]
+            seen.append(build(Snapshot("a.py", "python", text, cursor + typed, None), budget))
+        assert len({(c.outline, c.suffix) for c in seen}) == 1
+        moved = sum(not b.prefix.startswith(a.prefix) for a, b in itertools.pairwise(seen))
+        assert moved <= 1
+        steps += moved
+    assert steps <= 5
+
+
+def test_suffix_ends_at_a_border() -> None:
+    tree = parse("python", SOURCE)
+    assert tree is not None
+    borders = places = 0
+    for cursor in cursors(60, 3):
+        here = tree.root_node.descendant_for_byte_range(cursor, cursor + 1)
+        if here is None or "string" in here.type:
+            continue  # inside a docstring there are no statements to cut between
+        places += 1
+        got = build(at(SOURCE, cursor), 512)
+        end = cursor + len(got.suffix)
+        rest = SOURCE[end:]
+        if not rest.strip():
+            borders += 1
+            continue
+        first = end + len(rest) - len(rest.lstrip())
+        node = tree.root_node.descendant_for_byte_range(first, first + 1)
+        while node is not None and node.parent is not None and node.parent.start_byte == node.start_byte:
+            node = node.parent
+        kind = node.type if node is not None else ""
+        borders += kind == "block" or kind.endswith(("_statement", "_definition", "_clause", "comment"))
+    assert borders == places
+
+
+def test_outline_has_imports_headers_and_signatures() -> None:
+    far = textwrap.dedent(
+        """\
+        import os
+        from sys import path
+
+        LIMIT = 3
+
+
+        def helper(a, b):
+            one = 1
+            two = 2
+            return a + b
+
+
+        class Big:
+            def first(self, x):
+                one = 1
+                two = 2
+                return x
+
+            def second(self, y):
+                one = 1
+                two = 2
+                return y
+
+            def third(self):
+                if self.x:
+                    one = 1
+        """
+    )
+    short = outline("python", far, 600)
+    for line in ("import os", "from sys import path", "LIMIT = 3", "def helper(a, b):", "class Big:"):
+        assert line in short
+    assert "    def first(self, x):\n        ..." in short
+    assert "two = 2" not in short.replace("one = 1", "")
+    assert "    def third(self):\n" in short
+    wanted = outline("python", far, 600, frozenset({"helper"}))
+    assert "return a + b" in wanted
+    assert len(outline("python", far, 120)) <= 200
+
+
+def test_outline_of_braces() -> None:
+    far = "import a from 'a';\n\nfunction f(x) {\n  one();\n  two();\n  return x;\n}\n\nclass A {\n  g(y) {\n"
+    far += "    one();\n    two();\n    return y;\n  }\n\n  h() {\n    if (x) {\n"
+    short = outline("javascript", far, 500)
+    assert "function f(x) { /* ... */ }" in short
+    assert "  g(y) { /* ... */ }" in short
+    assert "import a from 'a';" in short
+    assert "class A {" in short and "  h() {" in short
+
+
+def test_line_ends_become_lf() -> None:
+    text = "a = 1\r\nb = 2\r\n"
+    got = build(at(text, 7), 100)
+    assert (got.prefix, got.suffix) == ("a = 1\n", "b = 2\n")
+
+
+def test_an_unknown_language_has_a_context() -> None:
+    text = "\n\n".join(f"section {i}\n  line one\n  line two\n" for i in range(300))
+    got = build(Snapshot("a.txt", "", text, len(text) // 2, None), 256)
+    assert estimate(got.prefix + got.suffix) <= 256
+    assert text[len(text) // 2 :].startswith(got.suffix)
+
+
+def test_outline_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    cursor = SOURCE.index("def _format_usage") + 400
+    joined = build(at(SOURCE, cursor), 512)
+    monkeypatch.setattr(context, "OUTLINE_APART", True)
+    apart = build(at(SOURCE, cursor), 512)
+    assert apart.outline
+    assert apart.outline + apart.prefix == joined.prefix
+
+
+def test_it_is_quick() -> None:
+    times = []
+    for cursor in cursors(20, 9):
+        snapshot = at(SOURCE, cursor)
+        start = time.perf_counter()
+        build(snapshot, 1024)
+        times.append(time.perf_counter() - start)
+    assert sorted(times)[10] < 0.05
