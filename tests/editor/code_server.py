@@ -79,8 +79,9 @@ def prepare() -> Tools:
 class CodeServer:
     """One editor server. `folder` becomes its home: user data, extensions, log."""
 
-    def __init__(self, tools: Tools, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, tools: Tools, folder: Path, settings: dict[str, Any], path: str | None = None) -> None:
         self.tools, self.folder, self.settings = tools, folder, settings
+        self.path = path or os.environ["PATH"]
         self.user = folder / "user"
         self.port = free_port()
         self.write_settings(settings)
@@ -100,7 +101,7 @@ class CodeServer:
     def environment(self) -> dict[str, str]:
         """Ours, without what would make the server think that it runs inside an editor."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("VSCODE_", "CODE_SERVER"))}
-        return kept | {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config")}
+        return kept | {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder / "config"), "PATH": self.path}
 
     def arguments(self, *more: str) -> list[str]:
         """The command line, with `more` in place of what starts the server."""
@@ -197,9 +198,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def opened(tools: Tools, folder: Path, settings: dict[str, Any]) -> Iterator[tuple[CodeServer, Browser]]:
-    """An editor server and a browser, closed at the end."""
-    server = CodeServer(tools, folder, settings)
+def opened(
+    tools: Tools, folder: Path, settings: dict[str, Any], path: str | None = None
+) -> Iterator[tuple[CodeServer, Browser]]:
+    """An editor server, with `path` as its PATH if given, and a browser; closed at the end."""
+    server = CodeServer(tools, folder, settings, path)
     try:
         browser = Browser(tools, folder / "profile")
         try:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from code_server import Browser, CodeServer
+from editor.code_server import Browser, CodeServer
 
 READY = "ready"
 

@@ -1,6 +1,6 @@
 """An engine for the editor tests that says what a table lists for the text before the cursor.
 
-For `serve --engine scripted_table:open_engine`. QUATRAIN_TABLE names a JSON file `{"pause": seconds a round,
+For `serve --engine editor.scripted_table:open_engine`. QUATRAIN_TABLE names a JSON file `{"pause": seconds a round,
 "load": seconds, "say": [[end of the text before the cursor, what follows], ...]}`, read anew for each request.
 """
 

@@ -8,9 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from code_server import Tools, opened
-from editor_window import READY, Window
-from vscode_script import Script
+from editor.code_server import Tools, opened
+from editor.editor_window import READY, Window
+from editor.vscode_script import Script
 
 pytestmark = pytest.mark.editor
 

@@ -78,19 +78,21 @@ def generated() -> dict[Path, str]:
     restricted = ["quatrain.server.path", *(f"quatrain.{camel(name)}" for name in FROM_THE_USER_ONLY)]
     manifest["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"] = restricted
     names = "".join(f'  "{camel(field.name)}",\n' for field in fields(Settings))
-    module = f"// Made by scripts/settings.py from the server's settings. Do not edit.\n\nexport const SERVER_SETTINGS = [\n{names}];\n"
+    head = "// Made by scripts/settings.py from the server's settings. Do not edit.\n\n"
+    module = f"{head}export const SERVER_SETTINGS = [\n{names}];\n"
     return {MANIFEST: json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", NAMES: module}
 
 
 def main(arguments: list[str]) -> int:
     """Write the files, or with `--check` say which are stale."""
-    stale = [path for path, text in generated().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    wanted = generated()
+    stale = [path for path in wanted if not path.exists() or path.read_text(encoding="utf-8") != wanted[path]]
     for path in stale:
         if "--check" in arguments:
             sys.stderr.write(f"{path} is stale; run {Path(__file__).name}\n")
         else:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(generated()[path], encoding="utf-8")
+            path.write_text(wanted[path], encoding="utf-8")
     return 1 if stale and "--check" in arguments else 0
 
 

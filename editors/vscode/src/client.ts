@@ -18,6 +18,7 @@ import { paused, serverSettings } from "./settings";
 import type { StatusBar } from "./status";
 
 const SCHEMES = ["file", "untitled", "vscode-notebook-cell", "vscode-vfs", "vscode-userdata"];
+const LAST_WORDS_MS = 200;
 const DEATHS = 4;
 const DEATHS_MS = 3 * 60_000;
 
@@ -27,6 +28,7 @@ export class Client implements vscode.Disposable {
   private deaths: number[] = [];
   private queue: Promise<void> = Promise.resolve();
   private lastLine = "";
+  private spoke = false;
 
   constructor(
     private readonly context: vscode.ExtensionContext,
@@ -101,12 +103,14 @@ export class Client implements vscode.Disposable {
 
   private async launch(command: string): Promise<void> {
     this.lastLine = "";
+    this.spoke = false;
     await vscode.workspace.fs.createDirectory(this.context.globalStorageUri);
     const cwd = this.context.globalStorageUri.fsPath;
     const client = new LanguageClient("quatrain", "Quatrain", { command, args: ["serve"], options: { cwd } }, this.options());
     this.client = client;
     client.onNotification(DID_CHANGE_STATUS, (status: ServerStatus) => {
       if (this.client !== client) return;
+      this.spoke = true;
       this.status.setProcess({ state: "running" });
       this.status.setServer(status);
     });
@@ -160,21 +164,24 @@ export class Client implements vscode.Disposable {
     if (item) void this.client?.sendNotification(DID_SHOW, { item });
   }
 
-  /** A server that dies is started again, unless it has just died several times. */
+  /** A server that dies is started again, unless it died before it said anything or has just died several times. */
   private errorHandler(): ErrorHandler {
+    const giveUp = (problem: string): { action: CloseAction; handled: boolean } => {
+      this.fail(this.lastLine ? `${problem}: ${this.lastLine}` : problem);
+      return { action: CloseAction.DoNotRestart, handled: true };
+    };
     return {
       error: () => ({ action: ErrorAction.Continue, handled: true }),
-      closed: () => {
+      closed: async () => {
+        await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
+        if (!this.spoke) return giveUp("the server did not start");
         const now = Date.now();
         this.deaths = [...this.deaths.filter((time) => now - time < DEATHS_MS), now];
-        if (this.deaths.length > DEATHS) {
-          this.fail(`the server ended ${this.deaths.length} times within three minutes; see the log`);
-          return { action: CloseAction.DoNotRestart, handled: true };
-        }
-        const at = new Date(now).toLocaleTimeString();
+        if (this.deaths.length > DEATHS) return giveUp(`the server ended ${this.deaths.length} times within three minutes`);
         this.log.warn("the server ended unexpectedly; starting it again");
+        this.spoke = false;
         this.status.setProcess({ state: "starting" });
-        this.status.setRemark(`The server ended unexpectedly and was started again at ${at}.`);
+        this.status.setRemark(`The server ended unexpectedly and was started again at ${new Date(now).toLocaleTimeString()}.`);
         return { action: CloseAction.Restart, handled: true };
       },
     };
