@@ -1,12 +1,12 @@
 // Drives a headless browser for the VS Code tests: one JSON request a line on standard input, one answer a line on
 // standard output. Knows the browser, nothing of editors.
 //
-//   node browser.mjs PLAYWRIGHT_FOLDER CHROMIUM PROFILE_FOLDER
+//   node browser.mjs PLAYWRIGHT_FOLDER CHROMIUM PROFILE_FOLDER [PIXELS_PER_POINT]
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
-const [playwrightFolder, executablePath, profile] = process.argv.slice(2);
+const [playwrightFolder, executablePath, profile, scale = "1"] = process.argv.slice(2);
 const { chromium } = createRequire(`${playwrightFolder}/`)("playwright-core");
 const FLAGS = [
   "--no-sandbox",
@@ -47,7 +47,7 @@ const context = await chromium.launchPersistentContext(profile, {
   headless: true,
   args: FLAGS,
   viewport: { width: 1200, height: 760 },
-  deviceScaleFactor: 1,
+  deviceScaleFactor: Number(scale),
 });
 context.setDefaultTimeout(30_000);
 await context.addInitScript(watch);

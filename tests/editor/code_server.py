@@ -154,9 +154,9 @@ class CodeServer:
 class Browser:
     """A headless browser behind `browser.mjs`."""
 
-    def __init__(self, tools: Tools, profile: Path) -> None:
+    def __init__(self, tools: Tools, profile: Path, scale: float = 1) -> None:
         self.profile = profile
-        arguments = [tools.node, HERE / "browser.mjs", tools.modules, tools.chromium, profile]
+        arguments = [tools.node, HERE / "browser.mjs", tools.modules, tools.chromium, profile, str(scale)]
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if not self.read().get("ready"):
             raise NotPreparedError("the browser does not start")
@@ -199,12 +199,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def opened(
-    tools: Tools, folder: Path, settings: dict[str, Any], path: str | None = None
+    tools: Tools, folder: Path, settings: dict[str, Any], path: str | None = None, scale: float = 1
 ) -> Iterator[tuple[CodeServer, Browser]]:
-    """An editor server, with `path` as its PATH if given, and a browser; closed at the end."""
+    """An editor server, with `path` as its PATH if given, and a browser with `scale` pixels a point."""
     server = CodeServer(tools, folder, settings, path)
     try:
-        browser = Browser(tools, folder / "profile")
+        browser = Browser(tools, folder / "profile", scale)
         try:
             yield server, browser
         finally:

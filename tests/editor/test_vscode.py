@@ -147,18 +147,13 @@ def test_emoji_and_crlf_before_the_cursor(window: Window) -> None:
 def test_accept_by_node(window: Window) -> None:
     window.open("node.py", "alpha, beta = 1, 2\n")
     window.type("result = comp")
-    said = "ute(alpha, beta)"
-    window.await_ghost(said)
-    steps = []
-    for _ in range(10):
+    window.await_ghost("ute(alpha, beta)")
+    for rest in ("(alpha, beta)", ", beta)", ")", ""):
         window.press("Alt+.")
-        time.sleep(0.4)
-        steps.append(window.ghost())
-        if not steps[-1]:
-            break
-    assert all(said.endswith(step) for step in steps), steps
-    assert steps[0] != said and steps[-1] == "", steps
+        window.await_ghost(rest)
     assert window.text() == "alpha, beta = 1, 2\nresult = compute(alpha, beta)"
+    window.press("Control+z", "Control+z")
+    assert window.text() == "alpha, beta = 1, 2\nresult = compute(alpha"
 
 
 def test_tab_indents_without_a_suggestion(window: Window) -> None:
