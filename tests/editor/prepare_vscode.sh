@@ -69,15 +69,34 @@ editor() {
     touch "$stamp"
 }
 
-# The extension, packaged as users get it.
+# The extension, packaged as users get it; again only when a source is newer than the package.
 extension() {
+    cd "$ROOT/editors/vscode"
+    sources="src images package.json package-lock.json tsconfig.json .vscodeignore README.md CHANGELOG.md"
+    # shellcheck disable=SC2086
+    [ ! -e quatrain.vsix ] || [ -n "$(find $sources -newer quatrain.vsix)" ] || return 0
     say "building the extension"
-    (cd "$ROOT/editors/vscode" && npm ci --no-audit --no-fund --loglevel=error && npm run --silent package) >&2
+    if ! cmp -s package-lock.json node_modules/.installed-lock; then
+        npm ci --no-audit --no-fund --loglevel=error >&2
+        cp package-lock.json node_modules/.installed-lock
+    fi
+    npm run --silent package >&2
 }
 
 case "${1:-all}" in
-all) system_packages && node && editor && extension ;;
-extension) node && extension ;;
-*) say "unknown part: $1" && exit 2 ;;
+all)
+    system_packages
+    node
+    editor
+    extension
+    ;;
+extension)
+    node
+    extension
+    ;;
+*)
+    say "unknown part: $1"
+    exit 2
+    ;;
 esac
 say "done"
