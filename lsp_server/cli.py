@@ -55,6 +55,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--engine", metavar="MODULE:FUNCTION", help=argparse.SUPPRESS)
     one.add_argument("--log-level", help="error, warning, info or debug")
     one.set_defaults(run=serve)
+
+    one = commands.add_parser("eval", parents=[model], help="measure how good the completions are")
+    one.add_argument("suite", choices=("humaneval", "humaneval-spans", "holes", "context"))
+    one.add_argument("--limit", type=int, default=0, help="so many cases of each variant, not all")
+    one.add_argument("--seed", type=int, default=0, help="chooses cases; the same seed chooses the same")
+    one.add_argument("--output", default="", metavar="FOLDER", help="where results go, and where a stopped run goes on")
+    one.add_argument("--fresh", action="store_true", help="forget what the folder holds")
+    one.add_argument("--variants", nargs="+", default=[], metavar="NAME", help="changes to compare; `all` for each")
+    one.add_argument("--language", nargs="+", default=[], metavar="NAME", help="only files of these languages")
+    one.add_argument("--files", nargs="+", default=[], metavar="PATTERN", help="files and folders to punch holes into")
+    one.add_argument("--fetch", action="store_true", help="download a small corpus of other languages first")
+    one.add_argument("--engine", metavar="MODULE:FUNCTION", help=argparse.SUPPRESS)
+    one.set_defaults(run=evaluate)
     return top
 
 
@@ -85,6 +98,12 @@ def serve(options: argparse.Namespace) -> int:
     from quatrain.lsp_server import serving
 
     return serving.run(options.model, options.arithmetic, options.engine, options.log_level)
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    from quatrain.lsp_server.evaluate import command
+
+    return command.run_options(options)
 
 
 if __name__ == "__main__":

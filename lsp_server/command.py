@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from quatrain.lsp_server import languages, show
 from quatrain.lsp_server.complete import Completer, Completion
 from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.settings import from_client
 from quatrain.model.api import QuatrainError, Stop
-from rich.console import Console
 
 FILE_LIMIT = 8_000_000
 """Bytes. Nobody types in larger files, and reading them whole would be slow."""

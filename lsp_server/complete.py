@@ -6,6 +6,7 @@ starts from a draft. Knows no protocol and no tensors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from quatrain.lsp_server import context, filters
@@ -33,10 +34,20 @@ class Completion:
 
 
 class Completer:
-    """Completes snapshots with one engine. Not thread-safe: the model thread owns it."""
+    """Completes snapshots with one engine. Not thread-safe: the model thread owns it.
 
-    def __init__(self, engine: Engine) -> None:
+    `build` and `cutter` stand in for context and cut where these are compared with something simpler.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        build: Callable[..., context.Context] = context.build,
+        cutter: Callable[[Snapshot, str], Cutter] = Cutter,
+    ) -> None:
         self.engine = engine
+        self.build = build
+        self.cutter = cutter
         self.last: tuple[Snapshot, Completion] | None = None
 
     def complete(self, snapshot: Snapshot, settings: Settings, stop: Stop) -> Completion:
@@ -57,10 +68,10 @@ class Completer:
     def generate(self, snapshot: Snapshot, settings: Settings, stop: Stop, trace: Trace) -> Cut:
         """Run the model until the cutter is content."""
         with trace.stage("context"):
-            shown = context.build(snapshot, settings.context_tokens)
+            shown = self.build(snapshot, settings.context_tokens)
         with trace.stage("encode"):
             prompt = self.engine.encode(shown.prefix, shown.suffix, shown.outline)
-        cutter = Cutter(snapshot, "line" if settings.lines == "single" else "auto")
+        cutter = self.cutter(snapshot, "line" if settings.lines == "single" else "auto")
         stream = self.engine.generate(prompt, stop, settings.max_tokens, self.expected(snapshot))
         ended = "length"
         try:

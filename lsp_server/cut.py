@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .lexical import scan, width
+from .lexical import in_heredoc, is_word, scan, width
 from .line_rules import (
     TRIVIAL,
     among_remarks,
@@ -116,9 +116,14 @@ class Cutter:
         """Stop as soon as the first line says what stands right of the cursor, if that is more than
         closers."""
         rest = self._scene.rest.strip()
-        if self._scene.rest_is_closers or not self._raw[: index + 1].endswith(rest):
+        end = index + 1
+        if is_word(rest[-1]):  # its last word must be said to its end
+            if is_word(self._raw[index]):
+                return
+            end = index
+        if self._scene.rest_is_closers or not self._raw[:end].endswith(rest):
             return
-        text = self._raw[: index + 1 - len(rest)]
+        text = self._raw[: end - len(rest)]
         if self._scene.rest[0].isspace():
             text = text.rstrip()
         if self._scene.before_line:
@@ -148,7 +153,8 @@ class Cutter:
             if outside(scene, indent, word) if scene.body else left:
                 self._stop(None, "block")
             return
-        if scan(scene.head + self._raw[: self._line], scene.row).quote:
+        before = scene.head + self._raw[: self._line]
+        if scan(before, scene.row).quote or (scene.row and scene.row.heredocs and in_heredoc(before)):
             return  # the line belongs to a string
         step = next_line(scene, last.verdict, self._base or 0, indent, word)
         if step == "leave":

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import psutil
 from lsprotocol import types
 from pygls.uris import to_fs_path
+
 from quatrain.lsp_server import languages
 from quatrain.lsp_server.complete import Completion
 from quatrain.lsp_server.documents import Change, Document, Snapshot, units

@@ -42,6 +42,7 @@ class Language:
     elided: str = "{ /* ... */ }"
     indented: bool = False
     trailing_comma: bool = True
+    heredocs: bool = False
 
 
 def kinds(words: str) -> frozenset[str]:

@@ -14,6 +14,7 @@ from .language_row import Language
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 CLOSING = frozenset(PAIRS.values())
 TAB_WIDTH = 4
+_HEREDOC = re.compile(r"<<<?[-~]?['\"]?([A-Za-z_]\w*)")
 # The first tab or all spaces of an indented line; a line of a block comment is one column off.
 _INDENTED = re.compile(r"^(\t| +)(?=[^\s*])", re.MULTILINE)
 
@@ -66,6 +67,13 @@ def scan(text: str, language: Language | None) -> Scan:
             else:
                 low += 1
     return Scan(tuple(stack), low, quote)
+
+
+def in_heredoc(text: str) -> bool:
+    """Whether text ends inside a here-document, which ends with a line that says its mark."""
+    marks = _HEREDOC.findall(text)
+    lines = [line.strip(" \t;") for line in text.split("\n")[1:]]
+    return bool(marks) and marks[-1] not in lines
 
 
 def indentation(line: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from .lexical import is_word
+from .lexical import is_word, width
 from .scene import Scene
 from .trial import Level, Verdict
 
@@ -87,7 +87,19 @@ def repeats(scene: Scene, line: str, first: bool, after: str) -> bool:
         return True
     if first and scene.closes(line) and line.strip() == below.strip():
         return True
-    return bool(_DEFINITION.match(line)) and f"\n{line}{scene.eol}" in after
+    return bool(_DEFINITION.match(line)) and _stands_in_scope(line, after)
+
+
+def _stands_in_scope(line: str, after: str) -> bool:
+    """Whether a line stands further down before the scope ends: another class may well have an `__init__`."""
+    own = width(line)
+    for other in after.split("\n")[1:]:
+        other = other.rstrip()
+        if other == line:
+            return True
+        if other and width(other) < own:
+            return False
+    return False
 
 
 def among_remarks(scene: Scene, lines: int) -> bool:

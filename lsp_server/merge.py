@@ -42,6 +42,8 @@ def _over_closers(text: str, rest: str) -> Iterator[tuple[str, int]]:
 
 def _before_words(text: str, rest: str) -> Iterator[tuple[str, int]]:
     """Text that must fit in front of words: cut where it begins to say them again."""
+    if text.endswith(rest):
+        yield text[: len(text) - len(rest)], 0
     places = [i for i in range(len(text)) if text.startswith(rest[0], i)] if rest else []
     places.sort(key=lambda i: (-_shared(text[i:], rest), i))
     for place in places[:4]:

@@ -94,10 +94,10 @@ def _item(node: Node, lines: list[str], short: str | None, rank: int, name: str)
     last = node.end_point.row if node.end_point.column else max(node.end_point.row - 1, first)
     last = min(last, len(lines) - 1)
     whole = "\n".join(lines[first : last + 1])
-    return Item(first, last, whole if short is None else short, whole, rank, _NAME_OF(name))
+    return Item(first, last, whole if short is None else short, whole, rank, _plain_name(name))
 
 
-def _NAME_OF(text: str) -> str:  # noqa: N802
+def _plain_name(text: str) -> str:
     match = _NAME.search(text)
     return match.group() if match else ""
 
@@ -160,16 +160,11 @@ def _write(
             continue
         chosen.append(item)
         used += cost
-    for item in sorted(chosen, key=lambda i: (item_rank(i, wanted), i.first)):
+    for item in sorted(chosen, key=lambda i: (i.name not in wanted, i.first)):
         whole = item.name in wanted and used + len(item.whole) - len(item.short) <= room
         used += len(item.whole) - len(item.short) if whole else 0
         kept[item.first] = (item.last, item.whole if whole else item.short)
     return _join(lines, kept, row)
-
-
-def item_rank(item: Item, wanted: frozenset[str]) -> int:
-    """Order in which definitions may be kept whole."""
-    return 0 if item.name in wanted else 1
 
 
 def _join(lines: list[str], kept: dict[int, tuple[int, str]], row: Language | None) -> str:

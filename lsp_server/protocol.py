@@ -14,6 +14,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 from pygls.protocol import LanguageServerProtocol
 from pygls.protocol.language_server import lsp_method
+
 from quatrain.lsp_server.door import initialize_result
 
 log = logging.getLogger("quatrain")

@@ -11,7 +11,7 @@ import re
 from .language_row import Language
 from .languages import Node, Tree
 
-_TOP = re.compile(rb"^[^\W\d]|^[@#]", re.MULTILINE)
+_BEGINS = re.compile(rb"^([ \t]*)[^\W\d]|^()[@#]", re.MULTILINE)
 
 SMALL = 3_000  # bytes; a node below this is kept whole
 NEAR = 2  # siblings kept on each side of the cursor
@@ -45,7 +45,7 @@ def reduce(row: Language, source: bytes, tree: Tree, cursor: int) -> tuple[bytes
         inside = children[at] if children and children[at].start_byte <= cursor else None
         node = inside if inside is not None and inside.child_count else None
     left, right = _without(source, removed, cursor)
-    return _top_lines(left, right) if len(left) + len(right) > BROKEN and tree.root_node.has_error else (left, right)
+    return _window(left, right) if len(left) + len(right) > BROKEN and tree.root_node.has_error else (left, right)
 
 
 def _near(children: list[Node], at: int) -> tuple[int, int]:
@@ -77,9 +77,12 @@ def _runs(children: list[Node], low: int, high: int) -> list[tuple[int, int]]:
 
 def _inner(node: Node, holders: frozenset[str]) -> list[tuple[int, int]]:
     """Byte ranges of the middles of the bodies inside a large node that stays."""
-    if node.end_byte - node.start_byte < LARGE or node.has_error:
+    if node.end_byte - node.start_byte < LARGE:
         return []
     children = node.children
+    if node.has_error:
+        gone = _pieces(children, ENDS, ENDS - 1)
+        return gone + [r for child in children if child.has_error for r in _inner(child, holders)]
     ranges: list[tuple[int, int]] = []
     stay = children
     last = len(children) - ENDS
@@ -98,11 +101,16 @@ def _pieces(children: list[Node], low: int, high: int) -> list[tuple[int, int]]:
     return [(c.start_byte, c.end_byte) for c in far if c.type.endswith(_WHOLE) and not c.has_error]
 
 
-def _top_lines(left: bytes, right: bytes) -> tuple[bytes, bytes]:
-    """A broken document: the stretch around the cursor between lines that begin in the first column."""
-    start = max((m.start() for m in _TOP.finditer(left) if m.start() < len(left) - BROKEN // 3), default=0)
-    end = next((m.start() for m in _TOP.finditer(right, BROKEN // 3)), len(right))
-    return left[start:], right[:end]
+def _window(left: bytes, right: bytes) -> tuple[bytes, bytes]:
+    """A broken document: the stretch around the cursor between lines that are indented the least in it."""
+    near = BROKEN // 3
+    before = _BEGINS.finditer(left, max(len(left) - near, 0))
+    after = list(_BEGINS.finditer(right, min(right.find(b"\n") + 1, len(right)), 2 * near))
+    starts = [(len(m.group(1) or b""), m.start()) for m in before]
+    level = min([indent for indent, _ in starts] + [len(m.group(1) or b"") for m in after], default=0)
+    start = next((at for indent, at in starts if indent == level), len(left) - near if len(left) > near else 0)
+    ends = [m.start() for m in after if m.start() > near and len(m.group(1) or b"") <= level]
+    return left[start:], right[: ends[0] if ends else len(right) if len(right) < 2 * near else 2 * near]
 
 
 def _without(source: bytes, removed: list[tuple[int, int]], cursor: int) -> tuple[bytes, bytes]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
+
 from quatrain.lsp_server.complete import Completer, Completion
 from quatrain.lsp_server.documents import Document, Encoding, Snapshot
 from quatrain.lsp_server.protocol import PARSE_ERROR, QuatrainProtocol

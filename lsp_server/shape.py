@@ -70,6 +70,7 @@ def spine(node: Node | None) -> list[Node]:
 
 
 def code_children(node: Node) -> list[Node]:
+    """A node's named children without comments."""
     return [child for child in node.named_children if child.type not in COMMENTS]
 
 

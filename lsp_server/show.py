@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from quatrain.lsp_server.complete import Completion
-from quatrain.lsp_server.documents import Document
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 from rich.text import Text
+
+from quatrain.lsp_server.complete import Completion
+from quatrain.lsp_server.documents import Document
 
 LINES_AROUND = 4
 

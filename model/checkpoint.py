@@ -155,8 +155,9 @@ def convert_torch(kind: str) -> Callable[[GgufModel, Path, fetch.Report], None]:
 
     def write(source: GgufModel, target: Path, report: fetch.Report) -> None:
         import torch
-        from quatrain.model import gguf_file
         from safetensors.torch import save_file
+
+        from quatrain.model import gguf_file
 
         dtype = torch.float32 if kind == "f32" else torch.bfloat16
         tied = gguf_file.tied(source)
@@ -196,8 +197,9 @@ def open_native(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
 def open_torch(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
     """A torch trunk over memory-mapped weights."""
     import torch
-    from quatrain.model.transformer import Transformer
     from safetensors.torch import load_file
+
+    from quatrain.model.transformer import Transformer
 
     tensors = load_file(weights)
     # torch's packed int8 product needs aligned rows, which a mapped file does not promise

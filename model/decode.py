@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
 from quatrain.model.api import EndReason, Prompt, Round, Stop
 from quatrain.model.cache import KVCache
 from quatrain.model.draft import Draft, DraftSource

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
+
 from quatrain.model.api import QuatrainError
 
 Report: TypeAlias = Callable[[str, int, int], None]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from gguf import GGUFReader, ReaderTensor
 from gguf.quants import dequantize
+
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 

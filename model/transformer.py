@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from quatrain.model.config import ModelConfig
-from quatrain.model.trunk import Step, step_from_logits
 from torch import Tensor
 from torch.nn import functional
+
+from quatrain.model.config import ModelConfig
+from quatrain.model.trunk import Step, step_from_logits
 
 
 @dataclass(frozen=True, slots=True)

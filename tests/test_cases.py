@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from quatrain.lsp_server.cut import Cut, Cutter
 from quatrain.lsp_server.documents import Snapshot
 from quatrain.lsp_server.languages import parse

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+from tiny_gguf import write
+
 from quatrain.model import checkpoint, fetch, gguf_file, native, setting_up
 from quatrain.model.api import QuatrainError, Stop
 from quatrain.model.engine import LocalEngine
 from quatrain.model.transformer import Transformer
-from tiny_gguf import write
 
 
 def silent(message: str, done: int, total: int) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from fakes import ScriptedEngine
-from quatrain.lsp_server import cli, serving
 from tiny_gguf import write
+
+from quatrain.lsp_server import cli, serving
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fakes import ScriptedEngine
+
 from quatrain.lsp_server.complete import Completer, Completion
 from quatrain.lsp_server.documents import Document, Snapshot
 from quatrain.lsp_server.settings import Settings

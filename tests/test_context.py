@@ -7,9 +7,9 @@ import inspect
 import itertools
 import random
 import textwrap
-import time
 
 import pytest
+
 from quatrain.lsp_server import context
 from quatrain.lsp_server.context import Context, build, estimate
 from quatrain.lsp_server.documents import Snapshot
@@ -167,13 +167,3 @@ def test_outline_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     apart = build(at(SOURCE, cursor), 512)
     assert apart.outline
     assert apart.outline + apart.prefix == joined.prefix
-
-
-def test_it_is_quick() -> None:
-    times = []
-    for cursor in cursors(20, 9):
-        snapshot = at(SOURCE, cursor)
-        start = time.perf_counter()
-        build(snapshot, 1024)
-        times.append(time.perf_counter() - start)
-    assert sorted(times)[10] < 0.05

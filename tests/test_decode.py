@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import tiny_engine
+
 from quatrain.model import decode
 from quatrain.model.api import Prompt, Round, Stop
 from quatrain.model.draft import Draft, DraftSource, FirstOf, GivenDraft, LookupDraft, NoDraft
 from quatrain.model.engine import LocalEngine
 from quatrain.model.transformer import Transformer
-from tiny import tiny_engine
 
 PAIRS = (b"ab", b"ca", b"  ", b"\n ", b"he")
 ENGINE = tiny_engine(PAIRS, seed=5)

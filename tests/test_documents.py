@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quatrain.lsp_server.documents import Change, Document, Encoding, line_starts, moved_starts, units
 
 TEXT = st.text(alphabet="ab \n\r\t\f\u2028é🙂\U0001d11e", max_size=40)

@@ -6,6 +6,7 @@ import doctest
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quatrain.model import draft
 from quatrain.model.draft import Draft, FirstOf, GivenDraft, LookupDraft, NoDraft
 

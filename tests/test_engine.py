@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import byte_vocabulary, tiny_engine
+
 from quatrain.model import fim
 from quatrain.model.api import Stop
 from quatrain.model.engine import HEAL_BYTES, LocalEngine, clean
-from tiny import byte_vocabulary, tiny_engine
 
 PAIRS = (b"ab", b"ca", b"  ", b"he")
 ENGINE = tiny_engine(PAIRS, seed=5)

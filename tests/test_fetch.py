@@ -10,6 +10,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+
 from quatrain.model import fetch
 from quatrain.model.api import QuatrainError
 from quatrain.model.fetch import HubFile, KnownModel, PackageParts, SourceError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from quatrain.lsp_server import filters
 from quatrain.lsp_server.cut import Cut
 from quatrain.lsp_server.documents import Snapshot

@@ -6,6 +6,7 @@ import random
 import threading
 
 import pytest
+
 from quatrain.lsp_server import languages
 from quatrain.lsp_server.languages import LANGUAGES, Language, edit_tree, language_for, parse
 

@@ -112,9 +112,7 @@ def test_typing_finds_its_prompt_in_the_cache(engine: LocalEngine) -> None:
 
 def test_a_person_gets_real_code(tmp_path: Path) -> None:
     path = tmp_path / "shapes.py"
-    path.write_text(
-        "import math\n\n\ndef area_of_circle(radius):\n    return \n\n\ndef area_of_square(side):\n    return side * side\n"
-    )
+    path.write_text("import math\n\n\ndef area_of_circle(radius):\n    return \n\n\nprint(area_of_circle(2))\n")
     command = [sys.executable, "-m", "quatrain.lsp_server", "complete", "--json", f"{path}:5:12"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     answer = json.loads(done.stdout)
@@ -123,7 +121,8 @@ def test_a_person_gets_real_code(tmp_path: Path) -> None:
 
 def test_the_server_with_the_real_model() -> None:
     # an emoji, a tab, CRLF and a form feed before the place
-    text = "import math\r\n\f\r\nname = '🙂'\r\nif name:\r\n\tdef area_of_circle(radius):\r\n\t\treturn \r\n\r\nprint(area_of_circle(2))\r\n"
+    text = "import math\r\n\f\r\nname = '🙂'\r\nif name:\r\n\tdef area_of_circle(radius):\r\n\t\treturn \r\n"
+    text += "\r\nprint(area_of_circle(2))\r\n"
     with Client() as client:
         client.initialize()
         client.wait_state("ready", 300)

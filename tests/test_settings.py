@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
+
 from quatrain.lsp_server.settings import Settings, camel, from_client, snake
 
 

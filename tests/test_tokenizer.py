@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_gguf import MARKERS, MERGES, write
+
 from quatrain.model import gguf_file, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.tokenizer import Vocabulary, byte_alphabet, sentence_piece_bytes
-from tiny_gguf import MARKERS, MERGES, write
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import TINY, tiny_trunk, tiny_weights
+
 from quatrain.model.config import ModelConfig
 from quatrain.model.transformer import Transformer
-from tiny import TINY, tiny_trunk, tiny_weights
 
 transformers = pytest.importorskip("transformers")
 LLAMA = replace(TINY, qkv_bias=False, rope_interleaved=True)

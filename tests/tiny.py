@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+
 from quatrain.model.config import ModelConfig
 from quatrain.model.engine import LocalEngine
 from quatrain.model.gguf_file import shapes

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
 from gguf.quants import quantize
+
 from quatrain.model.config import ModelConfig
 from quatrain.model.gguf_file import shapes
 from quatrain.model.tokenizer import byte_alphabet

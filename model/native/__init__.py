@@ -1,7 +1,7 @@
 """Arithmetic of our own on the CPU: packed weights, kernels in C, one native call per forward pass."""
 
 from .door import CHUNK, available, isa_paths
-from .pack import open_packed, pack, unsupported, write
+from .packed import open_packed, pack, unsupported, write
 from .trunk import NativeTrunk, Storage
 
 __all__ = [

@@ -16,7 +16,7 @@ from .layouts import BLOCK, KINDS
 
 CHUNK = 256  # most rows of one native call
 PHASES = ("prepare", "qkv", "attention", "out", "ffn_up", "ffn_down", "logits")
-_REMEDY = "install a C compiler (Debian: gcc; macOS: xcode-select --install; Windows: MSVC build tools) and reinstall"
+_REMEDY = "install a C compiler (Debian: gcc; macOS: xcode-select --install; Windows: MSVC) and reinstall"
 
 
 class Matrix(c.Structure):
@@ -116,7 +116,7 @@ def matrix_of(packed: np.ndarray, kind: str, outputs: int, inputs: int) -> Matri
 
 
 def product(isa: str, matrix: Matrix, x: np.ndarray) -> np.ndarray:
-    """(rows, inputs) float32 -> (rows, outputs) float32 through quantised activations: one kernel by itself."""
+    """(rows, inputs) float32 -> (rows, outputs) float32 through quantised activations: one kernel alone."""
     kernels = library()
     assert not isinstance(kernels, str)
     x = np.ascontiguousarray(x, np.float32)

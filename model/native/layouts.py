@@ -80,7 +80,7 @@ def _padded(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _planes(level: np.ndarray, bits: int) -> np.ndarray:
-    """(block, group, half, 8, 64) levels -> (block, group, 128 * bits) bytes: nibbles, then planes of high bits."""
+    """(block, group, half, 8, 64) levels -> (block, group, 128 * bits) bytes: nibbles, then high bits."""
     shape = level.shape[:2]
     if bits == 8:
         return level.reshape(*shape, -1)

@@ -32,7 +32,7 @@ from .door import (
     matrix_of,
 )
 from .layouts import KINDS
-from .pack import unsupported
+from .packed import unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Storage:
 
 
 class NativeTrunk:
-    """A Llama- or Qwen2-family trunk on packed weights (see pack.py).
+    """A Llama- or Qwen2-family trunk on packed weights (see packed.py).
 
     `taps` are numbers of layers: 0 is the embedding, i the state after i layers, `config.layers` the state
-    after the final norm. Not thread-safe: one thread owns a trunk. The weights' arrays are kept alive, not copied.
+    after the final norm. Not thread-safe: one thread owns a trunk. The weights are kept alive, not copied.
     """
 
     def __init__(

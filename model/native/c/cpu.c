@@ -66,7 +66,7 @@ const qt_kernels *const *qt_runnable(void) {
         &qt_avx2_vnni,
         &qt_avx2,
 #endif
-#ifdef QT_ARM
+#ifdef QT_NEON_DOT
         &qt_neon_dot,
 #endif
         &qt_portable,

@@ -135,14 +135,12 @@ V void avx512_rows(const int kind, const int count, const avx512_weights m[2],
 
 V void avx512_product(const int kind, const int many, const uint8_t *block, int groups, const qt_group *acts,
                       size_t stride, int rows, float *out) {
-    enum { AHEAD = 4096 }; /* bytes; blocks lie one behind the other, so this is what is wanted soon */
     const size_t bytes = qt_group_bytes(kind);
     memset(out, 0, (size_t)rows * QT_BLOCK * sizeof *out);
     for (int g = 0; g < groups; g++, block += bytes, acts += stride) {
         const uint16_t *scales = qt_scales(kind, block);
         avx512_weights m[2];
-        for (size_t line = 0; line < bytes; line += 64)
-            _mm_prefetch((const char *)block + AHEAD + line, _MM_HINT_T0);
+        qt_fetch_ahead(block, bytes);
         for (int b = 0; b < 2; b++) {
             avx512_unpack(kind, block + b * QT_LEVEL_BYTES(qt_kind_bits(kind)), m[b].w);
             m[b].scale = v_load_half(scales + b * LANES);

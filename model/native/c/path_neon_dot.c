@@ -5,7 +5,7 @@
  */
 #include "kernels.h"
 
-#ifdef QT_ARM
+#ifdef QT_NEON_DOT
 #include <arm_neon.h>
 #include <math.h>
 #include <string.h>

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { SPINS_BEFORE_SLEEP = 4000, SPINS_BEFORE_YIELD = 20000 };
+enum { SPINS_BEFORE_SLEEP = 4000, SPINS_BEFORE_YIELD = 1000 };
 
 typedef struct {
     qt_pool *pool;

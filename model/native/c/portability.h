@@ -29,5 +29,9 @@
 #if defined(__aarch64__) || defined(_M_ARM64)
 #define QT_ARM 1
 #endif
+/* Clang before 16 hides the dot-product intrinsics unless the whole file is compiled for them (Apple's is). */
+#if defined(QT_ARM) && (!defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD))
+#define QT_NEON_DOT 1
+#endif
 
 #endif
