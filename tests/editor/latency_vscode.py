@@ -31,6 +31,7 @@ STARTS = (
     "return sorted(",
     "print(most_",
 )
+PATIENCE_SECONDS = 8
 PAUSE_MS = 120
 """Between two keys, as a person types."""
 
@@ -46,7 +47,7 @@ def measure(window: Window, times: int) -> list[float]:
         )
         last = window.log("keys")[-1]["time"]
         try:
-            window.wait(f"quatrainLog.ghosts.some(seen => seen.text && seen.time > {last})", 30)
+            window.wait(f"quatrainLog.ghosts.some(seen => seen.text && seen.time > {last})", PATIENCE_SECONDS)
             found.append(next(g["time"] for g in window.log("ghosts") if g["text"] and g["time"] > last) - last)
         except AssertionError:
             sys.stderr.write(f"no suggestion for line {turn}\n")
