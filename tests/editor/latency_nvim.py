@@ -56,7 +56,7 @@ REPORT = "local _, r = next(vim.lsp.buf_request_sync(0, 'quatrain/status', {}, 1
 def measure(nvim: Neovim, turn: int, seconds: float) -> float | None:
     """Milliseconds until something is visible after the last key of a line; None if nothing comes."""
     nvim.keys("<Esc><Esc>")
-    nvim.call("buf_set_lines", 0, 0, -1, True, TEXT.splitlines() + [f"# {turn}", ""])
+    nvim.call("buf_set_lines", 0, 0, -1, True, [*TEXT.splitlines(), f"# {turn}", ""])
     nvim.keys("GA")
     text = TYPED[turn % len(TYPED)]
     nvim.type(text[:-1], 0.03)
