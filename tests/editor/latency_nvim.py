@@ -55,8 +55,9 @@ REPORT = "local _, r = next(vim.lsp.buf_request_sync(0, 'quatrain/status', {}, 1
 
 def measure(nvim: Neovim, turn: int, seconds: float) -> float | None:
     """Milliseconds until something is visible after the last key of a line; None if nothing comes."""
-    nvim.keys("<Esc>Go")
-    nvim.until(lambda: nvim.lines[-1] == "")
+    nvim.keys("<Esc><Esc>")
+    nvim.call("buf_set_lines", 0, 0, -1, True, [*TEXT.splitlines(), f"# {turn}", ""])
+    nvim.keys("GA")
     text = TYPED[turn % len(TYPED)]
     nvim.type(text[:-1], 0.03)
     time.sleep(0.2)
@@ -83,16 +84,22 @@ def main() -> int:
     parser.add_argument("--display", default="auto", choices=["auto", "builtin", "own"])
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=4.0, help="how long to wait for one suggestion")
+    parser.add_argument("--scripted", action="store_true", help="no model: what the editor and the protocol cost")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        python = f"{{ [[{sys.executable}]], '-m', 'quatrain.lsp_server', 'serve' }}"
+        engine = ", '--engine', 'fakes:open_scripted'" if options.scripted else ""
+        python = f"{{ [[{sys.executable}]], '-m', 'quatrain.lsp_server', 'serve'{engine} }}"
         setup = f"require('quatrain').setup({{ display = '{options.display}', cmd = {python} }})"
-        nvim = Neovim(prepare_nvim.prepare(options.editor), Path(folder) / "home", setup, {})
+        surroundings = {"PYTHONPATH": str(Path(__file__).parents[1])}
+        nvim = Neovim(prepare_nvim.prepare(options.editor), Path(folder) / "home", setup, surroundings)
         nvim.edit(Path(folder) / "numbers.py", TEXT)
         if not nvim.until(lambda: nvim.lua("return require('quatrain').statusline()") == "quatrain", 300):
             sys.stdout.write("the model did not get ready: " + "\n".join(nvim.screen()) + "\n")
             return 1
-        found = [measure(nvim, turn, options.seconds) for turn in range(options.times)]
+        found = []
+        for turn in range(options.times):
+            found.append(measure(nvim, turn, options.seconds))
+            sys.stderr.write("nothing\n" if found[-1] is None else f"{found[-1]:.0f} ms\n")
         report = nvim.lua(REPORT)
         nvim.close()
     times = [ms for ms in found if ms is not None]
