@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes import ScriptedEngine
+
 from quatrain.lsp_server.settings import Settings
 
 
