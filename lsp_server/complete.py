@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from quatrain.lsp_server import context, filters
 from quatrain.lsp_server.cut import Cut, Cutter
@@ -34,14 +33,6 @@ class Completion:
     trace: Trace = field(default_factory=Trace)
 
 
-class Cutting(Protocol):
-    """Reads the text round by round and says when it is finished; `cut.Cutter` is one."""
-
-    def feed(self, text: str) -> Cut | None: ...
-
-    def finish(self, reason: str) -> Cut: ...
-
-
 class Completer:
     """Completes snapshots with one engine. Not thread-safe: the model thread owns it.
 
@@ -52,7 +43,7 @@ class Completer:
         self,
         engine: Engine,
         build: Callable[..., context.Context] = context.build,
-        cutter: Callable[[Snapshot, str], Cutting] = Cutter,
+        cutter: Callable[[Snapshot, str], Cutter] = Cutter,
     ) -> None:
         self.engine = engine
         self.build = build
@@ -80,11 +71,7 @@ class Completer:
             shown = self.build(snapshot, settings.context_tokens)
         with trace.stage("encode"):
             prompt = self.engine.encode(shown.prefix, shown.suffix, shown.outline)
-<<<<<<< HEAD
-        cutter = Cutter(snapshot, "line" if settings.lines == "single" else "auto")
-=======
-        cutter = self.cutter(snapshot, settings.lines)
->>>>>>> eval
+        cutter = self.cutter(snapshot, "line" if settings.lines == "single" else "auto")
         stream = self.engine.generate(prompt, stop, settings.max_tokens, self.expected(snapshot))
         ended = "length"
         try:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from quatrain.model.cache import KVCache
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from quatrain.lsp_server.evaluate import humaneval
 from quatrain.lsp_server.evaluate.sandbox import Limits, verdict
 

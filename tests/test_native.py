@@ -18,13 +18,14 @@ from gguf import GGMLQuantizationType as Type
 from gguf.quants import dequantize, quantize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
 from quatrain.model import native
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.native import door
 from quatrain.model.native.gguf_levels import quantise, read_levels
 from quatrain.model.native.layouts import KINDS, Levels, assemble
-from safetensors.numpy import load_file
 
 pytestmark = pytest.mark.skipif(native.available() is not None, reason=str(native.available()))
 
@@ -100,9 +101,7 @@ def test_product_does_not_saturate(isa, kind):
             levels = Levels(row, np.full((16, 64), level, np.uint8), levels.scale, levels.second)
             matrix, _keep = packed(levels)
             x = np.full((3, 64), sign * 5.0, np.float32)
-            np.testing.assert_allclose(
-                door.product(isa, matrix, x), rounded(x) @ as_floats(levels).T, rtol=1e-5
-            )
+            np.testing.assert_allclose(door.product(isa, matrix, x), rounded(x) @ as_floats(levels).T, rtol=1e-5)
 
 
 @pytest.mark.parametrize("isa", PATHS)
@@ -254,9 +253,7 @@ def reference(config: ModelConfig, tensors: dict[str, Stored], ids: list[int]) -
         h = norm(x, w[p + "attn_norm.weight"])
         q, k, v = (h @ w[f"{p}attn_{s}.weight"].T + w.get(f"{p}attn_{s}.bias", 0.0) for s in "qkv")
         q, k = (turn(y.reshape(n, -1, config.head_dim)) for y in (q, k))
-        k, v = (
-            np.repeat(y.reshape(n, config.kv_heads, -1), config.heads // config.kv_heads, 1) for y in (k, v)
-        )
+        k, v = (np.repeat(y.reshape(n, config.kv_heads, -1), config.heads // config.kv_heads, 1) for y in (k, v))
         score = np.einsum("ihd,jhd->hij", q, k) / math.sqrt(config.head_dim)
         score = np.where(np.tril(np.ones((n, n), bool)), score, -np.inf)
         score = np.exp(score - score.max(-1, keepdims=True))
@@ -471,9 +468,7 @@ SOURCES = HERE.parent / "model" / "native" / "c"
 def test_paths_without_python(compiler, flags, run, tmp_path):
     """The NEON path under emulation; the same program on this machine shows that the program is right."""
     if missing := [tool for tool in (compiler, *run) if not shutil.which(tool)]:
-        pytest.skip(
-            f"{missing[0]} is not installed (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)"
-        )
+        pytest.skip(f"{missing[0]} is not installed (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)")
     program = tmp_path / "compare_paths"
     files = [str(HERE / "compare_paths.c"), *map(str, SOURCES.glob("path_*.c")), str(SOURCES / "cpu.c")]
     options = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quatrain.lsp_server.context import Context
-from quatrain.lsp_server.cut import Cut
+from quatrain.lsp_server.cut import Cut, Cutter
 from quatrain.lsp_server.documents import Snapshot
 
 SUFFIX_SHARE = 0.25
@@ -41,7 +41,7 @@ def fit(lines: list[str], budget: int, count: Callable[[str], int]) -> list[str]
     return lines[:low]
 
 
-class FirstLine:
+class FirstLine(Cutter):
     """The model's own words up to the end of the line."""
 
     def __init__(self, snapshot: Snapshot, mode: str = "auto") -> None:

@@ -12,6 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
 from quatrain.lsp_server import languages, serving, show
 from quatrain.lsp_server.evaluate import corpus, page, suites, summary
 from quatrain.lsp_server.evaluate.case import Case
@@ -21,9 +25,6 @@ from quatrain.lsp_server.evaluate.suites import SUITES, Wanted
 from quatrain.lsp_server.evaluate.variants import PRODUCT, Switches
 from quatrain.lsp_server.settings import Settings
 from quatrain.model.api import Engine, QuatrainError
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 
 def evaluate(wanted: Wanted, settings: Settings, output: str, fresh: bool, fetch: bool, engine: str | None) -> int:

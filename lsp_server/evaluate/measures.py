@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tree_sitter import Tree
+
 from quatrain.lsp_server import languages
 from quatrain.lsp_server.evaluate.case import Answer, Case
-from tree_sitter import Tree
 
 CLOSERS = ")]}>\"'`"
 SEPARATORS = ",;"
