@@ -34,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--model", default="", help="a known model's name or the path of a GGUF file")
-    model.add_argument("--arithmetic", default="auto", help="auto, or one of those a wrong name lists; bench takes several: a,b")
+    model.add_argument(
+        "--arithmetic", default="auto", help="auto, or one of those a wrong name lists; bench takes several: a,b"
+    )
 
     one = commands.add_parser("setup", parents=[model], help="download and convert the model")
     one.add_argument("--from", dest="source", metavar="FILE", help="take the model from this file, no network")
@@ -104,9 +106,10 @@ def complete(options: argparse.Namespace) -> int:
 
 
 def bench(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
     from quatrain.lsp_server import show
     from quatrain.model import bench, bench_table
-    from rich.console import Console
 
     plan = bench.plan_of(options.short, options.runs, options.peer is not None, options.loss, options.files)
     with show.progress() as report:

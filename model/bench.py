@@ -10,7 +10,7 @@ import statistics
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ def run(model: str, arithmetics: Sequence[str], plan: Plan, report: fetch.Report
         model=first.name,
         machine=about,
         versions=machine.versions(PACKAGES),
-        date=datetime.now(timezone.utc).isoformat(timespec="minutes"),
+        date=datetime.now(UTC).isoformat(timespec="minutes"),
         threads=threads,
         runs=plan.runs,
         samples=(plan.runs, plan.runs * measure.STEPS_PER_TURN),
@@ -204,10 +204,11 @@ def losses(engines: dict[str, LocalEngine], path: Path, plan: Plan, report: fetc
     chunks = loss.windows(vocabulary, plan.loss_files, plan.loss_tokens)
     report("reading the exact model", 0, 0)
     exact = loss.reference(gguf_file.read(path))
-    last: list[Agreement] = []
-    for done, last in enumerate(loss.compare({n: e.trunk for n, e in engines.items()}, exact, chunks), 1):
+    result: list[Agreement] = []
+    for done, found in enumerate(loss.compare({n: e.trunk for n, e in engines.items()}, exact, chunks), 1):
         report(f"next-token loss, window {done} of {len(chunks)}", 0, 0)
-    return {each.name: each for each in last}
+        result = found
+    return {each.name: each for each in result}
 
 
 def as_json(results: Results) -> str:

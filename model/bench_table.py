@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from quatrain.model import machine, peer
-from quatrain.model.bench import Figures, Results
 from rich.console import Group, RenderableType
 from rich.table import Table
+
+from quatrain.model import machine, peer
+from quatrain.model.bench import Figures, Results
 
 
 def render(results: Results) -> RenderableType:

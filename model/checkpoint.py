@@ -236,8 +236,9 @@ def open_torch(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
 def open_cuda(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
     """A torch trunk on an NVIDIA GPU, steps recorded as graphs."""
     import torch
-    from quatrain.model.cuda import CudaTransformer
     from safetensors.torch import load_file
+
+    from quatrain.model.cuda import CudaTransformer
 
     if not torch.cuda.is_available():
         raise QuatrainError(
@@ -250,8 +251,9 @@ def open_cuda(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
 def open_mps(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
     """A torch trunk on an Apple GPU. Not tested by us; `auto` does not choose it."""
     import torch
-    from quatrain.model.transformer import Transformer
     from safetensors.torch import load_file
+
+    from quatrain.model.transformer import Transformer
 
     if not torch.backends.mps.is_available():
         raise QuatrainError("torch finds no Apple GPU here; use --arithmetic auto")

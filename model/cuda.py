@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
+from torch import Tensor
+from torch.nn import functional
+
 from quatrain.model.config import ModelConfig
 from quatrain.model.transformer import Storage, Transformer
 from quatrain.model.trunk import Step
-from torch import Tensor
-from torch.nn import functional
 
 MOST_ROWS = 9
 """Rows of the largest recorded step: eight drafted tokens and the one before them."""

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+
 from quatrain.model.api import QuatrainError, Stop
 
 PROMPT_TOKENS = 512

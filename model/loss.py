@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from quatrain.model.api import QuatrainError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def windows(vocabulary: Vocabulary, files: Sequence[str], count: int) -> list[li
 def reference(source: GgufModel) -> Transformer:
     """The dequantised float32 model of a GGUF file: four bytes a weight, in memory."""
     import torch
+
     from quatrain.model import gguf_file
     from quatrain.model.transformer import Transformer
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from quatrain.model.api import QuatrainError
 from quatrain.model.measure import Prompt, Steps
 
