@@ -117,7 +117,8 @@ def bench(options: argparse.Namespace) -> int:
     if options.json:
         print(bench.as_json(results))
     else:
-        Console(highlight=False, soft_wrap=True).print(bench_table.render(results))
+        width = None if sys.stdout.isatty() else 180  # a file has room for every column
+        Console(highlight=False, soft_wrap=True, width=width).print(bench_table.render(results))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
@@ -27,13 +28,14 @@ def heading(results: Results) -> str:
     """Model, machine, versions, date, method."""
     m = results.machine
     load = "" if m.load is None else f", load average {m.load:.1f} before"
+    busy = "The machine was busy with other work: these figures say little.\n" if (m.load or 0) > m.cores / 2 else ""
     who = "\n".join(f"  {each.name}: {each.about}" for each in results.contenders)
     method = machine.BANDWIDTH_METHOD.format(mb=256, threads=results.threads)
     return (
         f"{results.model} on {m.processor}, {m.cores} cores, {m.memory_gb:.0f} GB, {m.system}{load}\n"
         f"{', '.join(f'{name} {number}' for name, number in results.versions.items())} · "
         f"{results.threads} threads · {results.date}\n{who}\n"
-        f"Medians of {results.runs} runs, contenders in turns ({results.samples[0]} prompts, "
+        f"{busy}Medians of {results.runs} runs, contenders in turns ({results.samples[0]} prompts, "
         f"{results.samples[1]} steps for each figure).\n"
         f"Memory: {results.bandwidth_gb_s:.1f} GB/s, {method}.\n"
     )
@@ -41,9 +43,9 @@ def heading(results: Results) -> str:
 
 def table(title: str, *columns: str) -> Table:
     """An empty table whose first column is a name and the others figures."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="", pad_edge=False)
+    made = Table(title="\n" + title, title_justify="left", title_style="bold", header_style="dim", box=box.SIMPLE_HEAD)
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+        made.add_column(column, justify="left" if i == 0 else "right", no_wrap=True, min_width=len(column))
     return made
 
 
@@ -54,7 +56,7 @@ def ours(results: Results) -> list[Figures]:
 
 def prompts(results: Results) -> Table:
     """Prompt tokens per second; ratios are our rate over llama.cpp's."""
-    ratios = [f"{each.name} / {peer.NAME}" for each in ours(results)]
+    ratios = [f"{each.name} ÷ {peer.NAME}" for each in ours(results)]
     made = table("Prompt, tokens/s", "tokens", *(each.name for each in results.contenders), *ratios)
     for tokens in results.contenders[0].prompt_ms:
         rates = [f"{each.tokens_per_s(tokens):.0f}" for each in results.contenders]
@@ -67,7 +69,7 @@ def prompts(results: Results) -> Table:
 def steps(results: Results) -> Table:
     """Milliseconds of a step, and behind the times how many of one's own 1-row steps that is; ratios are our
     time over llama.cpp's."""
-    ratios = [f"{each.name} / {peer.NAME}" for each in ours(results)]
+    ratios = [f"{each.name} ÷ {peer.NAME}" for each in ours(results)]
     names = [each.name for each in results.contenders]
     made = table("Step, ms (in own 1-row steps)", "rows at depth", *names, *ratios)
     last = None
@@ -102,14 +104,13 @@ def traffic(results: Results) -> Table:
 def starts(results: Results) -> Table:
     """Fresh processes, files in the page cache."""
     made = table(
-        "A fresh process, warm file cache", "", "ready, s", "first token, s", "resident, MB", "of it private, MB"
+        "A fresh process, warm file cache", "", "ready, s", "first token, s", "resident, MB", "of it mapped files, MB"
     )
     for each in results.contenders:
         if each.start:
             s = each.start
-            made.add_row(
-                each.name, f"{s.ready_s:.2f}", f"{s.token_s:.2f}", f"{s.resident_mb:.0f}", f"{s.private_mb:.0f}"
-            )
+            mapped = "" if s.mapped_mb is None else f"{s.mapped_mb:.0f}"
+            made.add_row(each.name, f"{s.ready_s:.2f}", f"{s.token_s:.2f}", f"{s.resident_mb:.0f}", mapped)
     return made
 
 

@@ -38,12 +38,13 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class FirstToken:
     """Seconds from the start of the process until it was ready, and until the first token of a short prompt;
-    and what it holds after a prompt of PROMPT_TOKENS, in MB (1e6): all, and without pages of mapped files."""
+    and what it holds after a prompt of PROMPT_TOKENS, in MB (1e6): all, and of it pages of mapped files, which the
+    system may take back (None where it does not tell)."""
 
     ready_s: float
     token_s: float
     resident_mb: float
-    private_mb: float
+    mapped_mb: float | None
 
 
 def measure(request: Request) -> FirstToken:
@@ -57,9 +58,10 @@ def measure(request: Request) -> FirstToken:
         for line in process.stdout:
             seconds[line.strip()] = time.perf_counter() - began
             if "done" in seconds:
-                memory = psutil.Process(process.pid).memory_full_info()
+                memory = psutil.Process(process.pid).memory_info()._asdict()
                 process.stdin.close()
-                return FirstToken(seconds["ready"], seconds["token"], memory.rss / 1e6, memory.uss / 1e6)
+                mapped = memory["shared"] / 1e6 if "shared" in memory else None
+                return FirstToken(seconds["ready"], seconds["token"], memory["rss"] / 1e6, mapped)
         said = process.stderr.read().strip().splitlines()
     raise QuatrainError(f"the process for {request.arithmetic} ended early: {said[-1] if said else 'no words'}")
 
@@ -69,8 +71,8 @@ def say(word: str) -> None:
     sys.stdout.flush()
 
 
-def own(request: Request) -> None:
-    """The process itself, for an arithmetic of ours."""
+def own(request: Request) -> object:
+    """The process itself, for an arithmetic of ours. Returns what must stay in memory until it was counted."""
     from quatrain.model import checkpoint
 
     engine = checkpoint.open_engine(request.model, request.arithmetic, lambda message, done, total: None)
@@ -79,13 +81,15 @@ def own(request: Request) -> None:
     say("ready")
     next(iter(engine.generate(engine.encode(FIRST_PROMPT, ""), Stop(), 1)))
     say("token")
-    ids = engine.vocabulary.encode(Path(json.__file__).read_text())[:PROMPT_TOKENS]
+    most = min(PROMPT_TOKENS, engine.cache.capacity // 2)
+    ids = engine.vocabulary.encode(Path(json.__file__).read_text())[:most]
     for _ in engine.generate(engine.encode(engine.vocabulary.decode(ids), ""), Stop(), 16):
         pass
+    return engine
 
 
-def peer(request: Request) -> None:
-    """The process itself, for llama.cpp."""
+def peer(request: Request) -> object:
+    """The process itself, for llama.cpp. Returns what must stay in memory until it was counted."""
     from quatrain.model.measure import Prompt, Steps
     from quatrain.model.peer import LlamaCpp
 
@@ -97,13 +101,15 @@ def peer(request: Request) -> None:
     other.run(task)
     for row in range(16):
         other.run(Steps(1, PROMPT_TOKENS + row))
+    return other
 
 
 def main(arguments: Sequence[str]) -> None:
     request = Request(**json.loads(arguments[0]))
-    (peer if request.file else own)(request)
+    kept = (peer if request.file else own)(request)
     say("done")
     sys.stdin.read()
+    del kept
 
 
 if __name__ == "__main__":

@@ -104,17 +104,17 @@ def made_up() -> Results:
     ours = Figures("native", "our kernels", 400_000_000, {64: 100.0}, {(1, 0): 20.0, (4, 0): 22.0})
     start = first_token.FirstToken(0.5, 0.75, 600.0, 120.0)
     theirs = Figures(peer.NAME, "theirs", 400_000_000, {64: 300.0}, {(1, 0): 25.0, (4, 0): 40.0}, start)
-    about = machine.Machine("a processor", 2, 8.0, "a system", None)
+    about = machine.Machine("a processor", 2, 8.0, "a system", 1.5)
     return Results("m", about, {"python": "3"}, "2026-01-01", 2, 5, (5, 15), 40.0, (replace(ours, start=start), theirs))
 
 
 def test_ratios_and_shares() -> None:
     shown = text_of(made_up())
-    lines = {line.split("│")[0].strip("┃│ "): line for line in shown.splitlines() if "│" in line}
+    lines = {line.strip().split("  ")[0]: line for line in shown.splitlines()}
     assert "640" in lines["64"] and "213" in lines["64"] and "3.00" in lines["64"]
     assert "22.0 (1.10)" in lines["4 at 0"] and "40.0 (1.60)" in lines["4 at 0"] and "0.55" in lines["4 at 0"]
     assert any("20.0" in line and "50%" in line for line in shown.splitlines())
-    assert "0.75" in shown and "600" in shown
+    assert "0.75" in shown and "600" in shown and "busy with other work" in shown
     native, other = json.loads(bench.as_json(made_up()))["contenders"]
     assert native["prompt"][0]["rate_ratio"] == 3.0 and native["step"][1]["time_ratio"] == 0.55
     assert "rate_ratio" not in other["prompt"][0] and other["start"]["token_s"] == 0.75
@@ -153,14 +153,14 @@ def test_loss_is_that_of_the_logits() -> None:
     wanted = np.array(ids[1:100] + ids[101:])
     expected = np.log(np.exp(shifted).sum(-1)) - shifted[np.arange(len(wanted)), wanted]
     assert found.tokens == 148 and found.loss == pytest.approx(expected.mean(), abs=1e-5)
-    assert 0 < found.same < 1
+    assert 0 <= found.same < 1
 
 
 def test_a_fresh_process(home: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "m.gguf")
     checkpoint.open_engine(str(path), "torch-f32", silent)
     found = first_token.measure(first_token.Request(str(path), "torch-f32"))
-    assert 0 < found.ready_s <= found.token_s and found.resident_mb >= found.private_mb > 0
+    assert 0 < found.ready_s <= found.token_s and found.resident_mb > 0
     with pytest.raises(QuatrainError, match=r"ended early: .*no arithmetic"):
         first_token.measure(first_token.Request(str(path), "fp3"))
 

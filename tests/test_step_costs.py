@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,13 @@ def test_asking_for_a_gpu_that_is_not_there(home: Path, tmp_path: Path, monkeypa
         checkpoint.open_engine(path, "cuda", silent)
     with pytest.raises(QuatrainError, match="finds no Apple GPU"):
         checkpoint.open_engine(path, "mps", silent)
+
+
+@pytest.mark.skipif(native.available() is not None, reason=f"{native.available()}")
+def test_our_kernels_start_without_torch(home: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf")
+    code = (
+        "import sys; from quatrain.model import checkpoint, gpu; gpu.driver_present = lambda: False; "
+        f"checkpoint.open_engine({str(path)!r}, 'auto', lambda *_: None); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
