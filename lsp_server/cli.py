@@ -34,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--model", default="", help="a known model's name or the path of a GGUF file")
-    model.add_argument("--arithmetic", default="auto", help="auto, or a named path (see `quatrain setup --help`)")
+    model.add_argument(
+        "--arithmetic", default="auto", help="auto, or one of those a wrong name lists; bench takes several: a,b"
+    )
 
     one = commands.add_parser("setup", parents=[model], help="download and convert the model")
     one.add_argument("--from", dest="source", metavar="FILE", help="take the model from this file, no network")
@@ -49,6 +51,15 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--context-tokens", type=int, help="prompt size")
     one.add_argument("--no-speculation", action="store_true", help="one token per step, for comparison")
     one.set_defaults(run=complete)
+
+    one = commands.add_parser("bench", parents=[model], help="measure speed, memory and exactness on this machine")
+    one.add_argument("--peer", choices=["llama.cpp"], help="measure this on the same file, in turns, with ratios")
+    one.add_argument("--short", action="store_true", help="few sizes, few runs")
+    one.add_argument("--runs", type=int, help="runs of each measurement, default 5")
+    one.add_argument("--loss", type=int, default=0, metavar="N", help="also loss and agreement on N tokens of FILES")
+    one.add_argument("files", nargs="*", metavar="FILE", help="text for --loss; default: Python's own library")
+    one.add_argument("--json", action="store_true", help="one JSON object")
+    one.set_defaults(run=bench)
 
     one = commands.add_parser("serve", parents=[model], help="speak LSP on standard input and output")
     one.add_argument("--stdio", action="store_true", help="accepted for editors that pass it; it is the default")
@@ -92,6 +103,23 @@ def complete(options: argparse.Namespace) -> int:
         "speculate": not options.no_speculation,
     }
     return command.run(options.positions, changes, options.language, options.json)
+
+
+def bench(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from quatrain.lsp_server import show
+    from quatrain.model import bench, bench_table
+
+    plan = bench.plan_of(options.short, options.runs, options.peer is not None, options.loss, options.files)
+    with show.progress() as report:
+        results = bench.run(options.model, options.arithmetic.split(","), plan, report)
+    if options.json:
+        print(bench.as_json(results))
+    else:
+        width = None if sys.stdout.isatty() else 180  # a file has room for every column
+        Console(highlight=False, soft_wrap=True, width=width).print(bench_table.render(results))
+    return 0
 
 
 def serve(options: argparse.Namespace) -> int:

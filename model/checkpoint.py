@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from quatrain.model import fetch, native, tokenizer
+from quatrain.model import fallback, fetch, gpu, native, step_costs, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.engine import LocalEngine
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from quatrain.model.gguf_file import GgufModel
 
 Arithmetic: TypeAlias = str
-"""`auto`, `native` (our kernels), `native-PATH` with one of `native.isa_paths()`, or a torch kind of CONVERTERS."""
+"""`auto`, `native` (our kernels), `native-PATH` with one of `native.isa_paths()`, a row of OPENERS, or `torch`:
+whichever of torch's own on the CPU is the fastest here."""
 FORMAT = 2
 """Version of the converted files; a change here converts again."""
 
@@ -35,6 +36,15 @@ class Model:
     name: str
     path: Path
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A model's folder of converted files, its name, and the arithmetic (never `auto`) that it is to be opened for."""
+
+    folder: Path
+    name: str
+    arithmetic: str
 
 
 def locate(name: str, report: fetch.Report) -> Model:
@@ -61,42 +71,56 @@ def open_engine(name: str, arithmetic: Arithmetic, report: fetch.Report, **optio
     Raises QuatrainError with what to do about it.
     """
     wanted = candidates(arithmetic)
-    folder, model = ready(name, wanted, report) or prepare(name, wanted, report)
-    report(f"loading {model}", 0, 0)
-    kind, config = read_card(folder)
-    path = path_of(wanted[0]) if kind == "native" else None
-    trunk = OPENERS[kind](config, folder / "weights.safetensors", path)
-    return LocalEngine(trunk, tokenizer.load(folder), model, **options)
+    return open_converted(ready(name, wanted, report) or prepare(name, wanted, report), report, **options)
 
 
-def ready(name: str, wanted: Sequence[str], report: fetch.Report) -> tuple[Path, str] | None:
-    """The converted folder and the name of a model that is already there; takes no lock and downloads nothing."""
+def open_converted(model: Converted, report: fetch.Report, **options: Any) -> LocalEngine:
+    """An engine over converted files, with the step costs that were measured for it, if they were."""
+    report(f"loading {model.name}", 0, 0)
+    _, config = read_card(model.folder)
+    opener = OPENERS["native" if path_of(model.arithmetic) else model.arithmetic]
+    trunk = opener(config, model.folder / "weights.safetensors", path_of(model.arithmetic))
+    known = step_costs.load(model.folder, step_costs.key_of(trunk.arithmetic))
+    costs = {"costs": known} if known else {}
+    return LocalEngine(trunk, tokenizer.load(model.folder), model.name, **costs | options)
+
+
+def ready(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted | None:
+    """The converted form of a model that is already there; takes no lock and downloads nothing."""
     known = fetch.MODELS.get(name or fetch.DEFAULT)
     if known is not None and not fetch.path_of(known).is_file():
         return None
     model = locate(name, report)
-    folders = (folder_of(model, arithmetic) for arithmetic in wanted)
-    return next(((folder, model.name) for folder in folders if (folder / "card.json").is_file()), None)
+    for arithmetic in wanted:
+        if arithmetic == fallback.NAME:
+            if (choice := fallback.remembered()) is None:
+                continue
+            arithmetic = choice.kind
+        folder = folder_of(model, arithmetic)
+        if (folder / "card.json").is_file():
+            return Converted(folder, model.name, arithmetic)
+    return None
 
 
-def prepare(name: str, wanted: Sequence[str], report: fetch.Report) -> tuple[Path, str]:
-    """Fetch and convert, one process at a time. Returns the converted folder and the model's name."""
+def prepare(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted:
+    """Fetch and convert, one process at a time."""
     with fetch.exclusive(report):
         model = locate(name, report)
         if done := ready(name, wanted, report):
             return done
         with fetch.disk_errors(fetch.home()):
-            return convert(model, wanted, report), model.name
+            return convert(model, wanted, report)
 
 
 def candidates(arithmetic: Arithmetic) -> tuple[str, ...]:
     """What `arithmetic` stands for on this machine, best first: a model whose shape the first cannot compute
     gets the next. Raises QuatrainError for an unknown or unavailable one."""
-    known = ["auto", *CONVERTERS, *(f"native-{path}" for path in native.isa_paths())]
+    known = ["auto", *OPENERS, fallback.NAME, *(f"native-{path}" for path in native.isa_paths())]
     if arithmetic not in known:
         raise QuatrainError(f"no arithmetic {arithmetic!r} here; available are {', '.join(known)}")
     if arithmetic == "auto":
-        return (FALLBACK,) if native.available() else ("native", FALLBACK)
+        best = (*(("cuda",) if gpu.cuda_available() else ()), *(() if native.available() else ("native",)))
+        return (*best, fallback.NAME)
     if arithmetic == "native" and (reason := native.available()):
         raise QuatrainError(reason)
     return (arithmetic,)
@@ -108,8 +132,8 @@ def path_of(resolved: str) -> str | None:
 
 
 def kind_of(resolved: str) -> str:
-    """The kind of converted file: all native paths share one."""
-    return "native" if path_of(resolved) else resolved
+    """The kind of converted file: all native paths share one, and GPUs take what torch has in bf16."""
+    return "native" if path_of(resolved) else "torch-bf16" if resolved in ("cuda", "mps") else resolved
 
 
 def folder_of(model: Model, resolved: str) -> Path:
@@ -117,7 +141,7 @@ def folder_of(model: Model, resolved: str) -> Path:
     return fetch.home() / "converted" / f"{model.key}-{kind_of(resolved)}-v{FORMAT}"
 
 
-def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Path:
+def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Converted:
     """Write tokenizer and weights for the first arithmetic that can compute the model, whole or not at all."""
     from quatrain.model import gguf_file
 
@@ -126,7 +150,10 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Path:
     reason = native.unsupported(source.config)
     chosen = next((a for a in wanted if kind_of(a) != "native" or reason is None), None)
     if chosen is None:
-        raise QuatrainError(f"the native kernels cannot run this model ({reason}); use --arithmetic {FALLBACK}")
+        raise QuatrainError(f"the native kernels cannot run this model ({reason}); use --arithmetic {fallback.NAME}")
+    if chosen == fallback.NAME:
+        report("measuring which of torch's arithmetics is the fastest", 0, 0)
+        chosen = (fallback.remembered() or fallback.choose(source.config)).kind
     folder, kind = folder_of(model, chosen), kind_of(chosen)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -141,7 +168,7 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Path:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return folder
+    return Converted(folder, model.name, chosen)
 
 
 def read_card(folder: Path) -> tuple[str, ModelConfig]:
@@ -206,7 +233,33 @@ def open_torch(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
     return Transformer(config, {name: t.clone() if t.dtype == torch.int8 else t for name, t in tensors.items()})
 
 
-FALLBACK = "torch-bf16"
+def open_cuda(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+    """A torch trunk on an NVIDIA GPU, steps recorded as graphs."""
+    import torch
+    from safetensors.torch import load_file
+
+    from quatrain.model.cuda import CudaTransformer
+
+    if not torch.cuda.is_available():
+        raise QuatrainError(
+            "torch finds no NVIDIA GPU here. It needs a driver and a torch built with CUDA "
+            "(https://pytorch.org/get-started); without them use --arithmetic auto."
+        )
+    return CudaTransformer(config, load_file(weights, device="cuda"))
+
+
+def open_mps(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+    """A torch trunk on an Apple GPU. Not tested by us; `auto` does not choose it."""
+    import torch
+    from safetensors.torch import load_file
+
+    from quatrain.model.transformer import Transformer
+
+    if not torch.backends.mps.is_available():
+        raise QuatrainError("torch finds no Apple GPU here; use --arithmetic auto")
+    return Transformer(config, load_file(weights, device="mps"))
+
+
 CONVERTERS: dict[str, Callable[[GgufModel, Path, fetch.Report], None]] = {
     "native": convert_native,
     "torch-bf16": convert_torch("bf16"),
@@ -218,4 +271,6 @@ OPENERS: dict[str, Callable[[ModelConfig, Path, str | None], Trunk]] = {
     "torch-bf16": open_torch,
     "torch-int8": open_torch,
     "torch-f32": open_torch,
+    "cuda": open_cuda,
+    "mps": open_mps,
 }

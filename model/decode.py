@@ -18,6 +18,7 @@ import numpy as np
 from quatrain.model.api import EndReason, Prompt, Round, Stop
 from quatrain.model.cache import KVCache
 from quatrain.model.draft import Draft, DraftSource
+from quatrain.model.draft_length import DraftLengths
 from quatrain.model.tokenizer import Vocabulary
 from quatrain.model.trunk import Step
 
@@ -92,10 +93,12 @@ def rounds(
     max_tokens: int,
     source: DraftSource,
     max_draft: int = 8,
+    lengths: DraftLengths | None = None,
 ) -> Generator[Round, None, None]:
     """Decode after `prompt`, a `Round` per forward pass, until an end token, `max_tokens`, a full cache or `stop`.
 
-    The cache always holds exactly what was accepted, so closing the iterator at any round is safe.
+    The cache always holds exactly what was accepted, so closing the iterator at any round is safe. `lengths`
+    chooses how much of a draft is verified, up to `max_draft`; without it all of it is.
     Raises ValueError when the prompt does not fit into the cache.
     """
     if not prompt.tokens or len(prompt.tokens) >= cache.capacity:
@@ -110,27 +113,21 @@ def rounds(
         begin = began if first else time.perf_counter()
         room = min(max_draft, max_tokens - (len(tokens) - start) - 1, cache.capacity - len(cache) - len(feed))
         draft = source.propose(tokens, start, room) if room > 0 else Draft()
+        draft = lengths.trim(draft, len(feed)) if lengths else draft
         rows = range(len(feed) - 1, len(feed) + len(draft.tokens))
         step = trunk.forward([*feed, *draft.tokens], len(cache), cache.storage, rows)
         said, probs, accepted = verify(step, draft.tokens, writer.forced, vocabulary)
         cache.extend([*feed, *draft.tokens[:accepted]])
+        if lengths:
+            lengths.learn(draft, accepted)
         ended: EndReason | None = "end_token" if said[-1] in vocabulary.special else None
         kept = tuple(said[:-1] if ended else said)
         tokens += kept
         feed = said[-1:]
         ms = (time.perf_counter() - begin) * 1000
         counts = (reused, start - reused, ms) if first else (0, 0, 0.0)
-        yield Round(
-            kept,
-            writer.write(kept, final=ended is not None),
-            tuple(probs[: len(kept)]),
-            len(draft.tokens),
-            accepted,
-            draft.source,
-            ended,
-            *counts,
-            ms=ms,
-        )
+        text, settled = writer.write(kept, final=ended is not None), tuple(probs[: len(kept)])
+        yield Round(kept, text, settled, len(draft.tokens), accepted, draft.source, ended, *counts, ms=ms)
         if ended:
             return
         first = False

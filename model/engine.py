@@ -12,6 +12,8 @@ from quatrain.model import decode, fim
 from quatrain.model.api import Prompt, Round, Stop
 from quatrain.model.cache import KVCache
 from quatrain.model.draft import DraftSource, FirstOf, GivenDraft, LookupDraft, NoDraft
+from quatrain.model.draft_length import DraftLengths
+from quatrain.model.step_costs import DEFAULT, StepCosts
 from quatrain.model.tokenizer import Vocabulary
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class LocalEngine:
         speculate: bool = True,
         heal: bool = True,
         max_draft: int = 8,
+        costs: StepCosts = DEFAULT,
     ) -> None:
         self.trunk = trunk
         self.vocabulary = vocabulary
@@ -46,6 +49,7 @@ class LocalEngine:
         self.heal = heal
         self.max_draft = max_draft
         self.lookup = LookupDraft()
+        self.lengths = DraftLengths(costs)
 
     def encode(self, prefix: str, suffix: str, outline: str = "") -> Prompt:
         """See `Engine.encode`. The last word of the prefix is taken back and forced (token healing)."""
@@ -85,6 +89,7 @@ class LocalEngine:
             max_tokens,
             self.source(prompt, draft),
             self.max_draft,
+            self.lengths,
         )
 
     def source(self, prompt: Prompt, draft: str) -> DraftSource:

@@ -1,13 +1,14 @@
 """The Llama/Qwen2 decoder in torch, in reading order: linear, norm, rotary, attention, layers, logits.
 
-The reference for our own kernels, the path on a GPU, and the fallback on machines without a compiler.
-Weights are looked up by their GGUF names. Batch is one. It knows no tokens' text and no files.
+The reference for our own kernels, the prompt path on a GPU (steps: cuda.py), and the fallback on machines
+without a compiler. Weights are looked up by their GGUF names. Batch is one. It knows no tokens' text and no files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,6 +30,36 @@ class Storage:
         return self.keys.shape[2]
 
 
+class Window(Protocol):
+    """Where the rows of one pass stand, n of them. `cos` and `sin` (n, head_dim/2) turn queries and keys;
+    `attend` keeps a layer's new keys and values (kv_heads, n, head_dim) and returns what its queries
+    (heads, n, head_dim) see in all of them so far, in the queries' shape."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor: ...
+
+
+class Growing:
+    """Rows at start..start+n of the cache; attention reads exactly what was written so far."""
+
+    def __init__(self, storage: Storage, start: int, n: int, turns: tuple[Tensor, Tensor]) -> None:
+        self.storage, self.start, self.end = storage, start, start + n
+        self.cos, self.sin = (part[start : self.end] for part in turns)
+        self.mask = causal_mask(n, start, storage.keys.device)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = self.storage.keys[layer], self.storage.values[layer]
+        keys[:, self.start : self.end] = k
+        values[:, self.start : self.end] = v
+        keys, values = keys[:, : self.end], values[:, : self.end]  # (kv_heads, past + n, dim)
+        grouped = q.shape[0] != keys.shape[0]
+        return functional.scaled_dot_product_attention(
+            q[None], keys[None], values[None], attn_mask=self.mask, enable_gqa=grouped
+        )[0]
+
+
 class Transformer:
     """A decoder over a mapping of weights. `weights[name]` is a float tensor (out, in), or an int8 tensor
     beside a row-wise `name + ".scale"` (weight-only int8, torch's own packed product).
@@ -47,6 +78,11 @@ class Transformer:
         products = weights["blk.0.ffn_up.weight"].dtype
         self.arithmetic = f"torch {self.device.type} {str(products).removeprefix('torch.')}"
         self.cos, self.sin = rotary_table(config, self.device)
+
+    @property
+    def bytes_per_step(self) -> int:
+        """Bytes of weights that one forward pass reads (single embedding rows and the cache not counted)."""
+        return sum(t.numel() * t.element_size() for name, t in self.weights.items() if name != "token_embd.weight")
 
     def allocate(self, capacity: int) -> Storage:
         """Room for `capacity` positions."""
@@ -70,14 +106,15 @@ class Transformer:
 
     def hidden(self, tokens: Tensor, start: int, storage: Storage) -> tuple[Tensor, Tensor | None]:
         """Normalised final states (n, width), and the tapped states (n, taps, width) if any were asked for."""
+        return self.states(tokens, Growing(storage, start, tokens.shape[0], (self.cos, self.sin)))
+
+    def states(self, tokens: Tensor, window: Window) -> tuple[Tensor, Tensor | None]:
+        """`hidden`, for rows that stand where `window` says."""
         c = self.config
         x = self.embed(tokens)  # (n, width)
-        end = start + tokens.shape[0]
-        cos, sin = self.cos[start:end], self.sin[start:end]  # (n, head_dim/2)
-        mask = causal_mask(tokens.shape[0], start, self.device)
         tapped = [x] if 0 in self.taps else []
         for layer in range(c.layers):
-            x = x + self.attention(self.norm(x, f"blk.{layer}.attn_norm.weight"), layer, start, storage, cos, sin, mask)
+            x = x + self.attention(self.norm(x, f"blk.{layer}.attn_norm.weight"), layer, window)
             x = x + self.feed_forward(self.norm(x, f"blk.{layer}.ffn_norm.weight"), layer)
             if layer + 1 in self.taps and layer + 1 < c.layers:
                 tapped.append(x)
@@ -109,29 +146,14 @@ class Transformer:
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.config.rms_eps)
         return (wide * scale).to(x.dtype) * self.weights[name]
 
-    def attention(
-        self,
-        x: Tensor,
-        layer: int,
-        start: int,
-        storage: Storage,
-        cos: Tensor,
-        sin: Tensor,
-        mask: Tensor | None,
-    ) -> Tensor:
+    def attention(self, x: Tensor, layer: int, window: Window) -> Tensor:
         c, n = self.config, x.shape[0]
         name = f"blk.{layer}.attn_"
         q = self.linear(x, name + "q.weight").view(n, c.heads, c.head_dim).transpose(0, 1)  # (heads, n, dim)
         k = self.linear(x, name + "k.weight").view(n, c.kv_heads, c.head_dim).transpose(0, 1)
         v = self.linear(x, name + "v.weight").view(n, c.kv_heads, c.head_dim).transpose(0, 1)
-        q, k = (rotate(t, cos, sin, c.rope_interleaved) for t in (q, k))
-        storage.keys[layer, :, start : start + n] = k
-        storage.values[layer, :, start : start + n] = v
-        keys = storage.keys[layer, :, : start + n]  # (kv_heads, past + n, dim)
-        values = storage.values[layer, :, : start + n]
-        out = functional.scaled_dot_product_attention(
-            q[None], keys[None], values[None], attn_mask=mask, enable_gqa=c.heads != c.kv_heads
-        )[0]  # (heads, n, dim)
+        q, k = (rotate(t, window.cos, window.sin, c.rope_interleaved) for t in (q, k))
+        out = window.attend(layer, q, k, v)  # (heads, n, dim)
         return self.linear(out.transpose(0, 1).reshape(n, -1), name + "output.weight")
 
     def feed_forward(self, x: Tensor, layer: int) -> Tensor:

@@ -1,7 +1,8 @@
 """What one forward pass of a trunk returns, whichever arithmetic computed it. Plain numpy, no torch.
 
-Two trunks exist, `model.transformer.Transformer` (torch) and `model.native.NativeTrunk` (our kernels). Both
-have `config`, `allocate(capacity) -> storage` and `forward(ids, start, storage, rows) -> Step`.
+Two trunks exist, `model.transformer.Transformer` (torch; on a GPU its `CudaTransformer`) and
+`model.native.NativeTrunk` (our kernels). Both have `config`, `allocate(capacity) -> storage`,
+`forward(ids, start, storage, rows) -> Step`, `arithmetic` (for people) and `bytes_per_step`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted(p for folder in ("model", "lsp_server") for p in (ROOT / folder).rglob("*.py"))
 PROTOCOL_MODULES = {"server", "protocol", "handlers", "serving", "door"}
 NO_TORCH = {"api", "config", "fim", "tokenizer", "cache", "draft", "trunk", "fetch", "gguf_file", "decode", "engine"}
+NO_TORCH |= {"machine", "measure", "step_costs", "draft_length", "bench", "bench_table", "peer", "loss", "first_token"}
+NO_TORCH |= {"checkpoint", "fallback", "gpu", "setting_up"}
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc", "core"}
 
 
