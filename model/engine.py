@@ -114,6 +114,7 @@ class LocalEngine:
             "width": self.trunk.config.width,
             "vocabulary": self.vocabulary.size,
             "capacity": self.cache.capacity,
+            "prompt_tokens_per_s": round(self.lengths.costs.prompt_tokens_per_s),
         }
 
 

@@ -48,7 +48,7 @@ def test_native_and_torch_agree(home: Path, tmp_path: Path) -> None:
 def test_a_shape_our_kernels_lack_falls_back(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "unsupported", lambda config: "odd shape")
     path = write(tmp_path / "m.gguf")
-    assert open_tiny(path, "auto").describe()["arithmetic"] == "torch cpu bfloat16"
+    assert str(open_tiny(path, "auto").describe()["arithmetic"]).startswith("torch cpu")
     with pytest.raises(QuatrainError, match="odd shape"):
         open_tiny(path, "native")
 
