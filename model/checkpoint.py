@@ -97,9 +97,15 @@ def ready(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted |
                 continue
             arithmetic = choice.kind
         folder = folder_of(model, arithmetic)
-        if (folder / "card.json").is_file():
+        if (folder / "card.json").is_file() and not better_possible(arithmetic, wanted, folder):
             return Converted(folder, model.name, arithmetic)
     return None
+
+
+def better_possible(arithmetic: str, wanted: Sequence[str], folder: Path) -> bool:
+    """Whether what was converted earlier, perhaps before there was a compiler, is the second choice by now."""
+    first = kind_of(wanted[0])
+    return first == "native" and kind_of(arithmetic) != first and native.unsupported(read_card(folder)[1]) is None
 
 
 def prepare(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted:
