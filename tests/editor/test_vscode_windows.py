@@ -54,7 +54,7 @@ def test_an_untrusted_workspace_cannot_choose_the_server(tools: Tools, tmp_path:
     with opened(tools, tmp_path / "vscode", trust, path="/usr/bin:/bin") as (server, browser):
         window = Window(server, browser, folder)
         window.load(folder / "first.py", "not installed")
-        assert window.evaluate("document.body.innerText.includes('Restricted Mode')")
+        window.wait("document.body.innerText.includes('Restricted Mode')")
         assert not script.pid_file.exists()
         server.write_settings({"security.workspace.trust.enabled": False})
         window.load(folder / "first.py")  # the same workspace, now trusted: its setting is used
