@@ -71,7 +71,7 @@ class Completer:
     def generate(self, snapshot: Snapshot, settings: Settings, stop: Stop, trace: Trace) -> Cut:
         """Run the model until the cutter is content."""
         with trace.stage("context"):
-            shown = self.build(snapshot, settings.context_tokens or self.affordable())
+            shown = self.build(snapshot, settings.context_tokens or self.affordable(), self.engine.count)
         with trace.stage("encode"):
             prompt = self.engine.encode(shown.prefix, shown.suffix, shown.outline)
         cutter = self.cutter(snapshot, "line" if settings.lines == "single" else "auto")
