@@ -14,6 +14,8 @@ from random import Random
 import numpy as np
 import pytest
 from fakes import ScriptedEngine
+from tiny import tiny_engine, tiny_trunk
+
 from quatrain.lsp_server import cli
 from quatrain.lsp_server.context import Context
 from quatrain.lsp_server.documents import Document
@@ -34,7 +36,6 @@ from quatrain.lsp_server.settings import Settings
 from quatrain.model.api import QuatrainError, Stop
 from quatrain.model.cache import KVCache
 from quatrain.model.score import score
-from tiny import tiny_engine, tiny_trunk
 
 CASES = {case.prefix: case for case in humaneval.cases("humaneval")}
 ASKED: list[str] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+
 from quatrain.lsp_server.evaluate import holes, sources
 from quatrain.lsp_server.evaluate.holes import PUNCHES, Source
 from quatrain.model.api import QuatrainError

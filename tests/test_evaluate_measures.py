@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from quatrain.lsp_server.evaluate import measures
 from quatrain.lsp_server.evaluate.case import Answer, Case
 
