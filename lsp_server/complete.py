@@ -16,7 +16,7 @@ from quatrain.lsp_server.settings import Settings
 from quatrain.lsp_server.trace import Trace
 from quatrain.model.api import Engine, Stop
 
-COLD_SECONDS = 0.6
+COLD_SECONDS, USUAL_RATE = 0.6, 1000
 LEAST_CONTEXT, MOST_CONTEXT = 256, 1536
 """Tokens of prompt, where the user names no number."""
 CLOSERS = ")]}>\"'`"
@@ -93,7 +93,7 @@ class Completer:
 
     def affordable(self) -> int:
         """Prompt tokens that a cold start can read within its time, by what was measured on this machine."""
-        rate = float(self.engine.describe().get("prompt_tokens_per_s", 0))
+        rate = float(self.engine.describe().get("prompt_tokens_per_s", USUAL_RATE))
         return int(min(max(rate * COLD_SECONDS // 128 * 128, LEAST_CONTEXT), MOST_CONTEXT))
 
     def forget(self) -> None:
