@@ -47,7 +47,7 @@ def knowing(settings: Settings, report: object) -> ScriptedEngine:
     def script(prefix: str, suffix: str) -> str:
         ASKED.append(prefix)
         case = CASES[prefix]
-        return case.expected + "\nmore" if len(case.expected) % 2 else "    <script>alert(1)</script>)\n"
+        return case.expected + "\nmore" if len(case.expected) % 2 else "    x = '<script>alert(1)</script>'\n"
 
     return ScriptedEngine(script, size=8)
 
