@@ -41,7 +41,7 @@ def outline(language: str, far: str, room: int, wanted: frozenset[str] = frozens
     row = LANGUAGES.get(language)
     items = _items(language, far) if row else ()
     headers = _open_headers(far)
-    return _write(far, items, headers, row, room, wanted)
+    return _write(far, items, headers, room, wanted)
 
 
 @lru_cache(maxsize=32)
@@ -141,7 +141,6 @@ def _write(
     far: str,
     items: tuple[Item, ...],
     headers: tuple[int, ...],
-    row: Language | None,
     room: int,
     wanted: frozenset[str],
 ) -> str:
@@ -164,12 +163,12 @@ def _write(
         whole = item.name in wanted and used + len(item.whole) - len(item.short) <= room
         used += len(item.whole) - len(item.short) if whole else 0
         kept[item.first] = (item.last, item.whole if whole else item.short)
-    return _join(lines, kept, row)
+    return _join(lines, kept)
 
 
-def _join(lines: list[str], kept: dict[int, tuple[int, str]], row: Language | None) -> str:
-    """Kept pieces in file order, one mark where something was left out between them."""
-    open_mark, close_mark = row.comment if row else ("#", "")
+def _join(lines: list[str], kept: dict[int, tuple[int, str]]) -> str:
+    """Kept pieces in file order, an empty line where something was left out between them: a mark that says so
+    would be read as code, and the model takes to writing such marks itself."""
     out: list[str] = []
     reached = -1
     for first in sorted(kept):
@@ -177,10 +176,7 @@ def _join(lines: list[str], kept: dict[int, tuple[int, str]], row: Language | No
         if first <= reached:
             continue
         gap = lines[reached + 1 : first]
-        if any(line.strip() for line in gap):
-            mark = f"{open_mark} ...{' ' + close_mark if close_mark else ''}"
-            out.append(indentation(text) + mark)
-        elif gap and out:
+        if gap and out:
             out.append("")
         out.append(text)
         reached = max(reached, last)

@@ -64,9 +64,12 @@ def test_our_arithmetic_is_the_models(engine: LocalEngine, reference: Transforme
     storage = engine.trunk.allocate(704)
     ours = engine.trunk.forward(ids, 0, storage, range(len(ids))).logits  # type: ignore[arg-type]
     exact = reference.forward(ids, 0, reference.allocate(704), range(len(ids))).logits
-    assert (ours.argmax(-1) == exact.argmax(-1)).mean() >= 0.985
+    said = ours.argmax(-1)
+    assert (said == exact.argmax(-1)).mean() >= 0.975  # 0.9927 over 10,220 tokens; here 700 of one file
+    behind = exact.max(-1) - np.take_along_axis(exact, said[:, None], axis=-1)[:, 0]
+    assert behind.max() < 1.0, "where they differ, the exact model was undecided"
     loss_of_ours, loss = mean_loss(ours, ids), mean_loss(exact, ids)
-    assert loss < 1.5
+    assert loss < 4
     assert abs(loss_of_ours / loss - 1) < 0.005
 
 
