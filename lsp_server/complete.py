@@ -16,6 +16,9 @@ from quatrain.lsp_server.settings import Settings
 from quatrain.lsp_server.trace import Trace
 from quatrain.model.api import Engine, Stop
 
+COLD_SECONDS, USUAL_RATE = 0.6, 1000
+LEAST_CONTEXT, MOST_CONTEXT = 256, 1536
+"""Tokens of prompt, where the user names no number."""
 CLOSERS = ")]}>\"'`"
 
 
@@ -68,7 +71,7 @@ class Completer:
     def generate(self, snapshot: Snapshot, settings: Settings, stop: Stop, trace: Trace) -> Cut:
         """Run the model until the cutter is content."""
         with trace.stage("context"):
-            shown = self.build(snapshot, settings.context_tokens)
+            shown = self.build(snapshot, settings.context_tokens or self.affordable(), self.engine.count)
         with trace.stage("encode"):
             prompt = self.engine.encode(shown.prefix, shown.suffix, shown.outline)
         cutter = self.cutter(snapshot, "line" if settings.lines == "single" else "auto")
@@ -87,6 +90,11 @@ class Completer:
             stream.close()
         with trace.stage("cut"):
             return cutter.finish(ended)
+
+    def affordable(self) -> int:
+        """Prompt tokens that a cold start can read within its time, by what was measured on this machine."""
+        rate = float(self.engine.describe().get("prompt_tokens_per_s", USUAL_RATE))
+        return int(min(max(rate * COLD_SECONDS // 128 * 128, LEAST_CONTEXT), MOST_CONTEXT))
 
     def forget(self) -> None:
         """Start afresh after a failure."""

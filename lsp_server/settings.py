@@ -37,10 +37,7 @@ class Settings:
         4000, "Stop generating after this time and offer what is complete by then.", least=50, most=60_000
     )
     context_tokens: int = setting(
-        512,
-        "Prompt size in tokens. More context is slower on the first request in a place.",
-        least=64,
-        most=3072,
+        0, "Prompt size in tokens; 0 takes what this machine reads in about half a second.", least=0, most=3072
     )
     suggest_in_menu: bool = setting(
         True, "Offer an item in the completion menu of editors that have no inline completion."

@@ -46,8 +46,10 @@ class Status:
         return True
 
     def note(self, reason: str, path: str) -> None:
-        """An answer was empty, and why."""
+        """An answer was empty, and why. What newer typing made pointless is counted, but explains nothing."""
         self.reasons[reason] += 1
+        if reason in ("superseded", "cancelled"):
+            return
         self.recent.append({"reason": reason, "path": path, "time": time.strftime("%H:%M:%S")})
 
     def offer(self, ms: float) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Arithmetic: TypeAlias = str
 """`auto`, `native` (our kernels), `native-PATH` with one of `native.isa_paths()`, a row of OPENERS, or `torch`:
 whichever of torch's own on the CPU is the fastest here."""
-FORMAT = 1
+FORMAT = 2
 """Version of the converted files; a change here converts again."""
 
 
@@ -97,9 +97,15 @@ def ready(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted |
                 continue
             arithmetic = choice.kind
         folder = folder_of(model, arithmetic)
-        if (folder / "card.json").is_file():
+        if (folder / "card.json").is_file() and not better_possible(arithmetic, wanted, folder):
             return Converted(folder, model.name, arithmetic)
     return None
+
+
+def better_possible(arithmetic: str, wanted: Sequence[str], folder: Path) -> bool:
+    """Whether what was converted earlier, perhaps before there was a compiler, is the second choice by now."""
+    first = kind_of(wanted[0])
+    return first == "native" and kind_of(arithmetic) != first and native.unsupported(read_card(folder)[1]) is None
 
 
 def prepare(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted:

@@ -6,6 +6,7 @@ Owned by one thread. Knows prompts and tokens, neither documents nor syntax.
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from quatrain.model import decode, fim
@@ -50,6 +51,7 @@ class LocalEngine:
         self.max_draft = max_draft
         self.lookup = LookupDraft()
         self.lengths = DraftLengths(costs)
+        self.count = lru_cache(maxsize=64)(self._count)
 
     def encode(self, prefix: str, suffix: str, outline: str = "") -> Prompt:
         """See `Engine.encode`. The last word of the prefix is taken back and forced (token healing)."""
@@ -100,8 +102,8 @@ class LocalEngine:
         given = [GivenDraft(self.vocabulary.encode(expected))] if expected else []
         return FirstOf(*given, self.lookup)
 
-    def count(self, text: str) -> int:
-        """Number of tokens of `text`."""
+    def _count(self, text: str) -> int:
+        """Number of tokens of `text`. Asked again and again for what stands around the cursor."""
         return len(self.vocabulary.encode(clean(text)))
 
     def describe(self) -> dict[str, str | int | float]:
@@ -114,6 +116,7 @@ class LocalEngine:
             "width": self.trunk.config.width,
             "vocabulary": self.vocabulary.size,
             "capacity": self.cache.capacity,
+            "prompt_tokens_per_s": round(self.lengths.costs.prompt_tokens_per_s),
         }
 
 

@@ -34,11 +34,10 @@ def set_up(name: str, arithmetic: str, source: str | None, report: fetch.Report)
 
 
 def measured(model: Converted, report: fetch.Report) -> StepCosts:
-    """The step costs of an opened model: those on record, or measured now (seconds) and put on record."""
+    """The step costs of an opened model, measured now (seconds) and put on record: the machine may have been busy
+    or another when it was last asked."""
     engine = checkpoint.open_converted(model, report)
     key = step_costs.key_of(engine.trunk.arithmetic)
-    if known := step_costs.load(model.folder, key):
-        return known
     report("measuring steps", 0, 0)
     vocab, depth = engine.trunk.config.vocab, min(256, engine.cache.capacity // 2)
     ids = [i * 7919 % vocab for i in range(depth + step_costs.MOST_ROWS)]  # any ids cost the same

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,6 +16,11 @@ from torch.nn import functional
 
 from quatrain.model.config import ModelConfig
 from quatrain.model.trunk import Step, step_from_logits
+
+if TYPE_CHECKING:
+    from quatrain.model.cuda import Everything
+
+    Window: TypeAlias = "Growing | Everything"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +35,12 @@ class Storage:
         return self.keys.shape[2]
 
 
-class Window(Protocol):
-    """Where the rows of one pass stand, n of them. `cos` and `sin` (n, head_dim/2) turn queries and keys;
-    `attend` keeps a layer's new keys and values (kv_heads, n, head_dim) and returns what its queries
-    (heads, n, head_dim) see in all of them so far, in the queries' shape."""
-
-    cos: Tensor
-    sin: Tensor
-
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor: ...
-
-
 class Growing:
-    """Rows at start..start+n of the cache; attention reads exactly what was written so far."""
+    """Rows at start..start+n of the cache; attention reads exactly what was written so far.
+
+    `cos` and `sin` (n, head_dim/2) turn queries and keys. `attend` keeps a layer's new keys and values
+    (kv_heads, n, head_dim) and returns what its queries (heads, n, head_dim) see in all of them so far.
+    """
 
     def __init__(self, storage: Storage, start: int, n: int, turns: tuple[Tensor, Tensor]) -> None:
         self.storage, self.start, self.end = storage, start, start + n

@@ -12,7 +12,7 @@ import pytest
 from quatrain.lsp_server.evaluate import humaneval
 from quatrain.lsp_server.evaluate.sandbox import Limits, verdict
 
-QUICK = Limits(cpu_s=1, wall_s=4.0, memory=256 << 20)
+QUICK = Limits(cpu_s=1, wall_s=10.0, memory=256 << 20)
 PROGRAMS = {
     "passes": ("assert 1 + 1 == 2", "passed"),
     "fails": ("assert 1 + 1 == 3", "failed"),
@@ -22,7 +22,6 @@ PROGRAMS = {
     "recurses": ("def f(): f()\nf()", "error: RecursionError"),
     "endless loop": ("while True: pass", "timeout"),
     "endless loop that catches": ("while True:\n  try:\n    while True: pass\n  except BaseException: pass", "timeout"),
-    "sleeps": ("import time; time.sleep(60)", "timeout"),
     "memory": ("x = bytearray(1 << 30)", "memory"),
     "memory bit by bit": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "memory"),
     "flood of output": ("for i in range(200_000): print('x' * 100)\nassert True", "passed"),
@@ -42,10 +41,11 @@ def test_one_word_for_every_program(name: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the process table")
-def test_nothing_is_left_behind() -> None:
+def test_sleepers_end_and_nothing_is_left_behind() -> None:
     before = {p.pid for p in psutil.Process().children(recursive=True)}
-    verdict("import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()", QUICK)
-    verdict("import time; time.sleep(60)", Limits(cpu_s=1, wall_s=0.5))
+    impatient = Limits(cpu_s=1, wall_s=1.0)
+    verdict("import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()", impatient)
+    assert verdict("import time; time.sleep(60)", impatient) == "timeout"
     time.sleep(0.1)
     assert {p.pid for p in psutil.Process().children(recursive=True)} <= before
     assert not Path("left-behind").exists()

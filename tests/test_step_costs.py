@@ -53,7 +53,7 @@ def test_a_damaged_file_is_no_file(tmp_path: Path, text: str) -> None:
     assert step_costs.load(tmp_path, KEY) is None
 
 
-def test_setup_measures_once_and_engines_know(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setup_measures_and_engines_know(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(write(tmp_path / "m.gguf"))
     assert checkpoint.open_engine(path, "torch-f32", silent).lengths.costs == DEFAULT
     calls: list[int] = []
@@ -68,7 +68,7 @@ def test_setup_measures_once_and_engines_know(home: Path, tmp_path: Path, monkey
         assert "800 prompt tokens/s, 10 ms a step, 17 ms with seven" in setting_up.set_up(
             path, "torch-f32", None, silent
         )
-    assert calls == [256]
+    assert calls == [256, 256]
     assert checkpoint.open_engine(path, "torch-f32", silent).lengths.costs == COSTS
     assert checkpoint.open_engine(path, "torch-f32", silent, costs=DEFAULT).lengths.costs == DEFAULT
 

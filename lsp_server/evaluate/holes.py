@@ -18,6 +18,7 @@ from quatrain.lsp_server.languages import COMMENTS, Node
 MOST_LINES, MOST_CHARS = 8, 400
 MOST_MIDDLE = 5
 """Tokens taken out of the middle of a line."""
+TRIES = 8
 WORD = re.compile(r"[^\W\d]\w{3,}")
 NOT_CODE = re.compile("string|comment|text|char|fragment|heredoc|regex|escape")
 OPENERS, CLOSERS = frozenset("([{"), frozenset(")]}")
@@ -148,13 +149,13 @@ def inside(source: Source, body: Node) -> Span | None:
 def middles(source: Source, random: Random) -> Iterator[Span]:
     """A few tokens out of a line; its beginning and its end stay."""
     for line in source.lines:
-        if len(line) < 4 or not all(map(source.code, line)):
-            continue
-        first = random.randrange(1, len(line) - 1)
-        last = random.randrange(first, min(first + MOST_MIDDLE, len(line) - 1))
-        text = source.text[line[first].start : line[last].end]
-        if any(map(str.isalnum, text)) and balanced(source, line[first : last + 1]):
-            yield Span(line[first].start, line[last].end)
+        for _ in range(TRIES if len(line) >= 4 and all(map(source.code, line)) else 0):
+            first = random.randrange(1, len(line) - 1)
+            last = random.randrange(first, min(first + MOST_MIDDLE, len(line) - 1))
+            text = source.text[line[first].start : line[last].end]
+            if any(map(str.isalnum, text)) and balanced(source, line[first : last + 1]):
+                yield Span(line[first].start, line[last].end)
+                break
 
 
 def words(source: Source, random: Random) -> Iterator[Span]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import astuple
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,29 @@ ASIDE = {"server.py", "handlers.py", "protocol.py", "door.py", "status.py", "sho
 
 def key_of(case: Case, settings: Mapping[str, Any]) -> str:
     """Names a result: changes when the case, the settings or the program change."""
-    content = json.dumps([asdict(case), dict(settings), program()], sort_keys=True, default=str)
-    return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:20]
+    content = json.dumps([content_of(case), dict(settings), program()], sort_keys=True, default=str)
+    return digest(content)[:20]
+
+
+@cache
+def content_of(case: Case) -> str:
+    """A hash of all that a case says: its document may be long, and many variants ask."""
+    return digest("\0".join(astuple(case)))
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 @cache
 def program() -> str:
     """A hash of what answers and what judges."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for path in (path for folder in PACKAGES for path in sorted(folder.rglob("*"))):
         if path.suffix in CODE and path.name not in ASIDE and "train" not in path.parts:
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+            found.update(path.name.encode())
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 class Journal:

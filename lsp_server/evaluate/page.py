@@ -19,8 +19,8 @@ STYLE = """
 :root{color-scheme:light dark}
 body{font:14px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em}
 table{border-collapse:collapse;margin:.6em 0 1.6em;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
-th,td{padding:.2em .7em;text-align:right;border-bottom:1px solid #8884;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}
+th,td{padding:.2em .5em;text-align:right;border-bottom:1px solid #8884;white-space:nowrap}
+th:first-child,td:first-child,.plain td{text-align:left}
 th{font-weight:600;vertical-align:bottom;white-space:normal}
 svg{width:100%;max-width:760px;display:block;margin:1em 0}
 svg text{font:11px system-ui,sans-serif;fill:currentColor}
@@ -39,25 +39,30 @@ def render(suite: str, conditions: Mapping[str, Any], rows: Sequence[Row], cases
     totals = summary.summary(rows)
     body = [
         f"<h1>quatrain eval {escape(suite)}</h1>",
-        table(["condition", "value"], [[name, str(value)] for name, value in conditions.items()]),
-        *sections(rows, totals),
+        '<div class="plain">' + table(["condition", ""], [[n, str(v)] for n, v in conditions.items()]) + "</div>",
+        *headline(rows, totals),
         *pictures(rows, totals),
+        *sections(rows, totals),
         *samples(rows, cases),
     ]
     head = f'<meta charset="utf-8"><title>quatrain eval {escape(suite)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
 
-def sections(rows: Sequence[Row], totals: Mapping[str, Any]) -> list[str]:
-    """Tables: by variant first, then for each variant by what the cases differ in."""
-    measures = summary.measures_for(rows)
-    out = ["<h2>Variants</h2>", figures_table("variant", totals["variants"], measures), bounds(rows)]
+def headline(rows: Sequence[Row], totals: Mapping[str, Any]) -> list[str]:
+    """The variants beside each other."""
+    out = ["<h2>Variants</h2>", figures_table("variant", totals["variants"], summary.measures_for(rows)), bounds(rows)]
     if "advantage" in totals:
         heads = ["budget", "against", "difference", "standard_error", "cases"]
-        out += [
-            "<h2>Tree against plain windows</h2><p>Loss per token, paired by case; below zero, the tree is better.</p>"
-        ]
+        said = "Loss per token, paired by case; below zero, the tree is better."
+        out += [f"<h2>Tree against plain windows</h2><p>{said}</p>"]
         out += [table(heads, [[str(row[head]) for head in heads] for row in totals["advantage"]])]
+    return out
+
+
+def sections(rows: Sequence[Row], totals: Mapping[str, Any]) -> list[str]:
+    """For each variant a table by each thing the cases differ in."""
+    measures, out = summary.measures_for(rows), []
     for field in ("language", "kind", "reason", "outcome"):
         for variant, groups in totals.get(f"by_{field}", {}).items():
             if len(groups) > 1 or field in ("reason", "outcome"):

@@ -190,4 +190,5 @@ def written(value: float | None, style: Style) -> str:
     """A figure for people."""
     if value is None:
         return "–"
-    return {"share": f"{value:.3f}", "count": f"{value:.0f}", "ms": f"{value:.4g}", "number": f"{value:.2f}"}[style]
+    ms = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return {"share": f"{value:.3f}", "count": f"{value:.0f}", "ms": ms, "number": f"{value:.2f}"}[style]

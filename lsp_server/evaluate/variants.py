@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 from quatrain.lsp_server import context
@@ -75,7 +74,7 @@ def prepared(engine: Engine, settings: Settings, switches: Switches) -> Prepared
     engine = copy.copy(engine)  # a second door to the same model
     for name in ("heal", "speculate"):
         setattr(engine, name, getattr(switches, name) and getattr(engine, name, True))
-    build = context.build if switches.context == "product" else partial(plain_window, count=engine.count)
+    build = context.build if switches.context == "product" else plain_window
     cutter = Cutter if switches.cut == "product" else FirstLine
     changes = {"lines": switches.lines, "context_tokens": switches.context_tokens}
     settings = replace(settings, **{name: value for name, value in changes.items() if value})

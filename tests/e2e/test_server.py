@@ -269,6 +269,11 @@ def test_the_death_of_the_parent_ends_the_process() -> None:
         assert client.process.wait(10) == 1
 
 
+def test_the_status_request_needs_no_parameters(client: Client) -> None:
+    client.send(id=900, method="quatrain/status")
+    assert client.wait(900)["result"]["state"] == "ready"
+
+
 def test_accept_reporting(client: Client) -> None:
     uri = client.open("x = \n")
     (item,) = client.inline(uri, 0, 4)

@@ -34,10 +34,10 @@ static void place_head(const qt_trunk *trunk, int layer, int row, int head) {
 void qt_place_heads(const qt_hand *hand, int layer) {
     const qt_model *m = hand->trunk->model;
     const int all = m->heads + 2 * m->kv_heads;
-    int first, last;
-    qt_share(hand->trunk->call->count * all, hand->thread, hand->threads, &first, &last);
-    for (int i = first; i < last; i++)
-        place_head(hand->trunk, layer, i / all, i % all);
+    const int total = hand->trunk->call->count * all;
+    for (int first, last; qt_take(hand->seat, total, &first, &last); qt_finish(hand->seat, total, last - first))
+        for (int i = first; i < last; i++)
+            place_head(hand->trunk, layer, i / all, i % all);
 }
 
 static void attend_part(const qt_hand *hand, int layer, int row, int kv_head, int first, int heads) {
@@ -50,23 +50,24 @@ static void attend_part(const qt_hand *hand, int layer, int row, int kv_head, in
                           trunk->call->start + row + 1};
     float out[QT_MAX_HEADS * 128];
     trunk->kernels->attend(&past, trunk->heads + ((size_t)row * all + head) * dim, heads,
-                           trunk->scores + (size_t)hand->thread * trunk->scores_room, out);
+                           trunk->scores + (size_t)hand->seat->thread * trunk->scores_room, out);
     qt_group *mixed = qt_row_at(trunk, trunk->mixed, m->heads * dim, row);
     trunk->kernels->quantise(out, heads * dim / QT_GROUP, mixed + (size_t)(head * dim / QT_GROUP) * trunk->tile,
                              (size_t)trunk->tile);
 }
 
-/* Jobs are (row, key/value head, part of its query heads); they go round the threads one by one, because
- * later rows have a longer past. */
+/* Items are (row, key/value head, part of its query heads). */
 void qt_attend(const qt_hand *hand, int layer) {
     const qt_model *m = hand->trunk->model;
-    const int rows = hand->trunk->call->count, shared = m->heads / m->kv_heads;
+    const int rows = hand->trunk->call->count, shared = m->heads / m->kv_heads, threads = hand->seat->threads;
     int parts = (shared + QT_MAX_HEADS - 1) / QT_MAX_HEADS;
-    while (parts < shared && rows * m->kv_heads * parts < hand->threads)
+    while (parts < shared && rows * m->kv_heads * parts < threads)
         parts++;
-    for (int job = hand->thread; job < rows * m->kv_heads * parts; job += hand->threads) {
-        int first, last;
-        qt_share(shared, job / m->kv_heads % parts, parts, &first, &last);
-        attend_part(hand, layer, job / m->kv_heads / parts, job % m->kv_heads, first, last - first);
-    }
+    const int total = rows * m->kv_heads * parts;
+    for (int first, last; qt_take(hand->seat, total, &first, &last); qt_finish(hand->seat, total, last - first))
+        for (int job = first; job < last; job++) {
+            int from, to;
+            qt_share(shared, job / m->kv_heads % parts, parts, &from, &to);
+            attend_part(hand, layer, job / m->kv_heads / parts, job % m->kv_heads, from, to - from);
+        }
 }

@@ -1,6 +1,6 @@
 /* Matrix products of the layers: which blocks a thread computes, and where the sums go.
  *
- * Threads own ranges of output blocks. Rows are taken in tiles small enough for their activations to stay
+ * Threads take runs of output blocks. Rows are taken in tiles small enough for their activations to stay
  * in the second-level cache while the thread's weights stream past.
  */
 #include "trunk.h"
@@ -53,17 +53,12 @@ static void product_span(const qt_hand *hand, const qt_matrix *m, qt_group *acts
     }
 }
 
-/* Queries, keys and values are one run of blocks, cut evenly whatever the three sizes are. */
-void qt_project_heads(const qt_hand *hand, const qt_layer *layer) {
+/* Blocks [first, last) of queries, keys and values seen as one run of blocks. */
+static void project_span(const qt_hand *hand, const qt_layer *layer, int first, int last, size_t stride) {
     const qt_trunk *trunk = hand->trunk;
     const qt_matrix *parts[3] = {&layer->q, &layer->k, &layer->v};
     const float *biases[3] = {layer->q_bias, layer->k_bias, layer->v_bias};
-    size_t stride = 0;
-    for (int i = 0; i < 3; i++)
-        stride += (size_t)parts[i]->outputs;
-    int first, last, before = 0;
-    qt_share((int)stride / QT_BLOCK, hand->thread, hand->threads, &first, &last);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0, before = 0; i < 3; i++) {
         const int blocks = parts[i]->outputs / QT_BLOCK;
         const int from = first > before ? first - before : 0;
         const int to = last - before < blocks ? last - before : blocks;
@@ -74,11 +69,17 @@ void qt_project_heads(const qt_hand *hand, const qt_layer *layer) {
     }
 }
 
+void qt_project_heads(const qt_hand *hand, const qt_layer *layer) {
+    const int outputs = layer->q.outputs + layer->k.outputs + layer->v.outputs, total = outputs / QT_BLOCK;
+    for (int first, last; qt_take(hand->seat, total, &first, &last); qt_finish(hand->seat, total, last - first))
+        project_span(hand, layer, first, last, (size_t)outputs);
+}
+
 void qt_add_product(const qt_hand *hand, const qt_matrix *matrix, qt_group *acts) {
     qt_sink sink = {hand->trunk->x, (size_t)hand->trunk->model->width, NULL, 1};
-    int first, last;
-    qt_share(matrix->outputs / QT_BLOCK, hand->thread, hand->threads, &first, &last);
-    product_span(hand, matrix, acts, first, last, &sink);
+    const int total = matrix->outputs / QT_BLOCK;
+    for (int first, last; qt_take(hand->seat, total, &first, &last); qt_finish(hand->seat, total, last - first))
+        product_span(hand, matrix, acts, first, last, &sink);
 }
 
 /* Gate and up for the same 32 outputs, SwiGLU, and straight into one activation group: the wide floats are
@@ -96,13 +97,13 @@ static void feed_group(const qt_hand *hand, const qt_layer *layer, int group, in
 
 void qt_feed_up(const qt_hand *hand, const qt_layer *layer) {
     const int rows = hand->trunk->call->count, tile = hand->trunk->tile;
-    int first, last;
-    qt_share(layer->gate.outputs / QT_GROUP, hand->thread, hand->threads, &first, &last);
-    for (int row = 0; row < rows; row += tile) {
-        const int n = rows - row < tile ? rows - row : tile;
-        for (int group = first; group < last; group++)
-            feed_group(hand, layer, group, row, n);
-    }
+    const int total = layer->gate.outputs / QT_GROUP;
+    for (int first, last; qt_take(hand->seat, total, &first, &last); qt_finish(hand->seat, total, last - first))
+        for (int row = 0; row < rows; row += tile) {
+            const int n = rows - row < tile ? rows - row : tile;
+            for (int group = first; group < last; group++)
+                feed_group(hand, layer, group, row, n);
+        }
 }
 
 /* One segment of the vocabulary for one tile of asked rows: logits, and their survey while they are warm. */
@@ -130,37 +131,39 @@ static void write_segment(const qt_hand *hand, int segment, int row, int rows) {
 void qt_write_logits(const qt_hand *hand) {
     const qt_trunk *trunk = hand->trunk;
     const int asked = trunk->call->asked;
-    int first, last;
-    qt_share((trunk->model->vocab + QT_SEGMENT - 1) / QT_SEGMENT, hand->thread, hand->threads, &first, &last);
-    for (int row = 0; row < asked; row += trunk->tile) {
-        const int n = asked - row < trunk->tile ? asked - row : trunk->tile;
-        for (int segment = first; segment < last; segment++)
-            write_segment(hand, segment, row, n);
-    }
+    const int total = (trunk->model->vocab + QT_SEGMENT - 1) / QT_SEGMENT;
+    for (int first, last; qt_take(hand->seat, total, &first, &last); qt_finish(hand->seat, total, last - first))
+        for (int row = 0; row < asked; row += trunk->tile) {
+            const int n = asked - row < trunk->tile ? asked - row : trunk->tile;
+            for (int segment = first; segment < last; segment++)
+                write_segment(hand, segment, row, n);
+        }
 }
 
 /* Segments are joined in order, so that the sum does not depend on who computed them. */
-void qt_choose(const qt_hand *hand) {
-    const qt_trunk *trunk = hand->trunk;
+static void choose_row(const qt_trunk *trunk, int r) {
     const qt_call *call = trunk->call;
     const int segments = (trunk->model->vocab + QT_SEGMENT - 1) / QT_SEGMENT;
-    int first, last;
-    qt_share(call->asked, hand->thread, hand->threads, &first, &last);
-    for (int r = first; r < last; r++) {
-        size_t top = (size_t)r;
-        for (int s = 1; s < segments; s++) {
-            const size_t slot = (size_t)s * call->asked + r;
-            if (trunk->survey[2 * slot] > trunk->survey[2 * top])
-                top = slot;
-        }
-        const double greatest = trunk->survey[2 * top];
-        double sum = 0.0;
-        for (int s = 0; s < segments; s++) {
-            const size_t slot = (size_t)s * call->asked + r;
-            sum += trunk->survey[2 * slot + 1] * exp(trunk->survey[2 * slot] - greatest);
-        }
-        call->best[r] = trunk->survey_at[top];
-        const double chosen = call->logits[(size_t)r * trunk->model->vocab + call->best[r]];
-        call->logprob[r] = (float)(chosen - greatest - log(sum));
+    size_t top = (size_t)r;
+    for (int s = 1; s < segments; s++) {
+        const size_t slot = (size_t)s * call->asked + r;
+        if (trunk->survey[2 * slot] > trunk->survey[2 * top])
+            top = slot;
     }
+    const double greatest = trunk->survey[2 * top];
+    double sum = 0.0;
+    for (int s = 0; s < segments; s++) {
+        const size_t slot = (size_t)s * call->asked + r;
+        sum += trunk->survey[2 * slot + 1] * exp(trunk->survey[2 * slot] - greatest);
+    }
+    call->best[r] = trunk->survey_at[top];
+    const double chosen = call->logits[(size_t)r * trunk->model->vocab + call->best[r]];
+    call->logprob[r] = (float)(chosen - greatest - log(sum));
+}
+
+void qt_choose(const qt_hand *hand) {
+    const int total = hand->trunk->call->asked;
+    for (int first, last; qt_take(hand->seat, total, &first, &last); qt_finish(hand->seat, total, last - first))
+        for (int r = first; r < last; r++)
+            choose_row(hand->trunk, r);
 }

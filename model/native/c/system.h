@@ -2,6 +2,8 @@
 #ifndef QT_SYSTEM_H
 #define QT_SYSTEM_H
 
+#include <stdint.h>
+
 #include "portability.h"
 
 #if defined(_WIN32)
@@ -74,12 +76,23 @@ QT_INLINE double sys_seconds(void) {
 #if defined(_MSC_VER) && !defined(__clang__)
 QT_INLINE long sys_load(volatile long *p) { return InterlockedOr(p, 0); }
 QT_INLINE void sys_store(volatile long *p, long v) { InterlockedExchange(p, v); }
-QT_INLINE long sys_increment(volatile long *p) { return InterlockedIncrement(p); }
+QT_INLINE long sys_add(volatile long *p, long n) { return InterlockedExchangeAdd(p, n) + n; }
+QT_INLINE int64_t sys_load_wide(volatile int64_t *p) { return InterlockedCompareExchange64(p, 0, 0); }
+QT_INLINE void sys_store_wide(volatile int64_t *p, int64_t v) { InterlockedExchange64(p, v); }
+QT_INLINE int sys_swap_wide(volatile int64_t *p, int64_t old, int64_t v) {
+    return InterlockedCompareExchange64(p, v, old) == old;
+}
 #define sys_pause() YieldProcessor()
 #else
-QT_INLINE long sys_load(volatile long *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
-QT_INLINE void sys_store(volatile long *p, long v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
-QT_INLINE long sys_increment(volatile long *p) { return __atomic_add_fetch(p, 1, __ATOMIC_ACQ_REL); }
+/* Sequentially consistent: `inside` and `closed` of the pool are each written by one side and read by the other. */
+QT_INLINE long sys_load(volatile long *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+QT_INLINE void sys_store(volatile long *p, long v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
+QT_INLINE long sys_add(volatile long *p, long n) { return __atomic_add_fetch(p, n, __ATOMIC_SEQ_CST); }
+QT_INLINE int64_t sys_load_wide(volatile int64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+QT_INLINE void sys_store_wide(volatile int64_t *p, int64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+QT_INLINE int sys_swap_wide(volatile int64_t *p, int64_t old, int64_t v) {
+    return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
 #if defined(QT_X86)
 #define sys_pause() __builtin_ia32_pause()
 #elif defined(QT_ARM)

@@ -63,10 +63,10 @@ typedef struct {
     const qt_call *call;
 } qt_trunk;
 
-/* Share of one thread in one phase. */
+/* One thread at work on one call. */
 typedef struct {
     qt_trunk *trunk;
-    int thread, threads;
+    qt_seat *seat;
 } qt_hand;
 
 /* Where one row's records begin in an array of activations with `inputs` inputs; its groups are `tile` apart.
