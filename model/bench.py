@@ -119,7 +119,9 @@ def run(model: str, arithmetics: Sequence[str], plan: Plan, report: fetch.Report
     plan = plan.within(first.cache.capacity)
     ids = text_ids(first, max((*plan.prompts, *(depth + max(plan.rows) for depth in plan.depths))))
     threads = physical_cores()
-    contenders: list[Contender] = [OwnTrunk(name, engine.trunk, ids) for name, engine in engines.items()]
+    contenders: list[Contender] = [
+        OwnTrunk(name, engine.trunk, ids, engine.cache.storage) for name, engine in engines.items()
+    ]
     path = checkpoint.locate(model, report).path
     if plan.peer:
         contenders.append(peer.LlamaCpp(path, ids, threads))

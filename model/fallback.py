@@ -55,7 +55,7 @@ def remembered() -> Choice | None:
 
 
 def choose(config: ModelConfig) -> Choice:
-    """Measure (about a second), remember, return."""
+    """Measure (a second or two), remember, return."""
     took = measure(config)
     choice = Choice(machine.processor(), version("torch"), min(took, key=took.__getitem__), took)
     target = fetch.home() / FILE
@@ -69,12 +69,13 @@ def measure(config: ModelConfig) -> dict[str, float]:
     """Milliseconds per keystroke and layer (see Choice) of each kind."""
     import torch
 
-    shapes = ((config.ffn, config.width), (config.width, config.ffn))
+    took = {}
     with torch.inference_mode():
-        weights = {kind: [convert(torch.randn(shape), kind) for shape in shapes * COPIES] for kind in KINDS}
-        return {
-            kind: STEPS * layer_ms(weights[kind], STEP_ROWS) + layer_ms(weights[kind], PROMPT_ROWS) for kind in KINDS
-        }
+        dense = [torch.randn(shape) for shape in ((config.ffn, config.width), (config.width, config.ffn))]
+        for kind in KINDS:
+            weights = [convert(weight, kind).clone() for weight in dense * COPIES]
+            took[kind] = STEPS * layer_ms(weights, STEP_ROWS) + layer_ms(weights, PROMPT_ROWS)
+    return took
 
 
 def convert(weight: Tensor, kind: str) -> Tensor:

@@ -34,16 +34,15 @@ def set_up(name: str, arithmetic: str, source: str | None, report: fetch.Report)
 
 
 def measured(model: Converted, report: fetch.Report) -> StepCosts:
-    """The step costs of an opened model, measured now (seconds) and put on record: the machine may have been busy
-    or another when it was last asked."""
+    """Measure what steps cost (seconds) and put it on record. Setup asked again measures again: the last time
+    the machine may have been busy."""
     engine = checkpoint.open_converted(model, report)
-    key = step_costs.key_of(engine.trunk.arithmetic)
     report("measuring steps", 0, 0)
     vocab, depth = engine.trunk.config.vocab, min(256, engine.cache.capacity // 2)
     ids = [i * 7919 % vocab for i in range(depth + step_costs.MOST_ROWS)]  # any ids cost the same
     costs = measure.measure_costs(measure.OwnTrunk(model.arithmetic, engine.trunk, ids, engine.cache.storage), depth)
     with fetch.disk_errors(model.folder):
-        step_costs.save(model.folder, key, costs)
+        step_costs.save(model.folder, step_costs.key_of(engine.trunk.arithmetic), costs)
     return costs
 
 

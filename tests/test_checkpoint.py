@@ -11,7 +11,7 @@ import pytest
 from gguf import GGUFWriter
 from tiny_gguf import write
 
-from quatrain.model import checkpoint, fetch, gguf_file, native, setting_up
+from quatrain.model import checkpoint, fallback, fetch, gguf_file, native, setting_up
 from quatrain.model.api import QuatrainError, Stop
 from quatrain.model.engine import LocalEngine
 from quatrain.model.transformer import Transformer
@@ -47,6 +47,7 @@ def test_native_and_torch_agree(home: Path, tmp_path: Path) -> None:
 
 def test_a_shape_our_kernels_lack_falls_back(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "unsupported", lambda config: "odd shape")
+    monkeypatch.setattr(fallback, "measure", lambda config: {"torch-bf16": 1.0, "torch-f32": 2.0})
     path = write(tmp_path / "m.gguf")
     assert str(open_tiny(path, "auto").describe()["arithmetic"]).startswith("torch cpu")
     with pytest.raises(QuatrainError, match="odd shape"):
