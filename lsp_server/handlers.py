@@ -125,13 +125,13 @@ async def inline_completion(server: Server, params: types.InlineCompletionParams
     if document is None:
         server.status.note("unknown_document", uri)
         return []
-    snapshot, start, already = snapshot_for(server, document, params.position, selected)
+    snapshot, start, end, already = snapshot_for(server, document, params.position, selected)
     answer = await answer_to(server, uri, document, snapshot, automatic)
     if answer is None or not answer.text:
         return None if answer is None else []
     server.status.offer((time.perf_counter() - began) * 1000)
     text = already + answer.text
-    end = start + (answer.end - answer.start) + (0 if selected is None else replaced(server, document, selected))
+    end += answer.end - answer.start
     shift = units(already, server.encoding)
     safe = [[shift + units(answer.text[:at], server.encoding), kind] for at, kind in answer.safe]
     return [
@@ -149,26 +149,18 @@ def snapshot_for(
     document: Document,
     position: types.Position,
     selected: types.SelectedCompletionInfo | None,
-) -> tuple[Snapshot, int, str]:
-    """The snapshot to complete, the offset where the answer's range starts, and the text it must begin with.
+) -> tuple[Snapshot, int, int, str]:
+    """The snapshot to complete, the range the answer replaces at least, and the text it must begin with.
 
     With an item selected in the suggest popup, the answer must extend that item (VS Code shows nothing else).
     """
     if selected is None:
         at = document.offset((position.line, position.character), server.encoding)
-        return document.snapshot(at), at, ""
+        return document.snapshot(at), at, at, ""
     start, end = (
         document.offset((p.line, p.character), server.encoding) for p in (selected.range.start, selected.range.end)
     )
-    return document.snapshot_with(start, end, selected.text), start, selected.text
-
-
-def replaced(server: Server, document: Document, selected: types.SelectedCompletionInfo) -> int:
-    """How many characters of the document the selected item replaces."""
-    start, end = (
-        document.offset((p.line, p.character), server.encoding) for p in (selected.range.start, selected.range.end)
-    )
-    return end - start
+    return document.snapshot_with(start, end, selected.text), start, end, selected.text
 
 
 async def completion(server: Server, params: types.CompletionParams) -> dict[str, Any]:

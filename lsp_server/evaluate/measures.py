@@ -5,11 +5,10 @@ Knows cases and trees; knows nothing of how answers are made or added up.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
-from tree_sitter import Tree
-
-from quatrain.lsp_server import languages
+from quatrain.lsp_server import languages, shape
 from quatrain.lsp_server.evaluate.case import Answer, Case
 
 CLOSERS = ")]}>\"'`"
@@ -112,18 +111,7 @@ def similarity(a: str, b: str) -> float:
 def count_errors(language: str, text: str) -> int:
     """ERROR and MISSING nodes in the tree of `text`, the measure of the syntax cut; -1 without a grammar."""
     tree = languages.parse(language, text)
-    return -1 if tree is None else errors_of(tree)
-
-
-def errors_of(tree: Tree) -> int:
-    """The place to call the cutter's own count, once there is one: both must measure alike."""
-    total, stack = 0, [tree.root_node]
-    while stack:
-        node = stack.pop()
-        total += node.is_error or node.is_missing
-        if node.has_error:
-            stack.extend(child for child in node.children if child.has_error)
-    return total
+    return -1 if tree is None else shape.count_errors(tree, sys.maxsize)
 
 
 def closer_twice(case: Case, answer: Answer, errors: int) -> bool:
