@@ -99,6 +99,25 @@ def add_training(commands: Any, model: argparse.ArgumentParser) -> None:
     one.add_argument("--seed", type=int, default=0)
     one.set_defaults(run=train_task)
 
+    one = tasks.add_parser("states", parents=[folder], help="run the model over the documents, keep what heads read")
+    one.add_argument("--tokens", type=int, default=1_000_000, help="of the training documents, and a twentieth more")
+    one.add_argument("--taps", type=int, nargs="+", default=[6, 12, 18, 24], help="states after so many layers")
+    one.add_argument("--layers", type=int, nargs="+", default=[12, 15, 18, 21, 23], help="keys and values of these")
+    one.set_defaults(run=train_task)
+
+    one = tasks.add_parser("heads", parents=[folder], help="train a draft head on the kept states")
+    one.add_argument("--output", default="head", metavar="FOLDER", help="where it goes, and a stopped run goes on")
+    one.add_argument("--taps", type=int, nargs="+", default=[12, 18, 24], help="states that the head reads")
+    one.add_argument("--attends", type=int, nargs="*", default=[18], help="layers whose keys and values it looks at")
+    one.add_argument("--ffn", type=int, default=1024, help="width of its feed-forward")
+    one.add_argument("--steps", type=int, default=2000)
+    one.add_argument("--ahead", type=int, default=3, help="tokens unrolled in training")
+    one.add_argument("--places", type=int, default=64, help="places taken of each document")
+    one.add_argument("--rate", type=float, default=1e-3, help="greatest learning rate")
+    one.add_argument("--minutes", type=float, default=9.0, help="stop after this time; the same command goes on")
+    one.add_argument("--seed", type=int, default=0)
+    one.set_defaults(run=train_task)
+
 
 def train_task(options: argparse.Namespace) -> int:
     from quatrain.lsp_server import training

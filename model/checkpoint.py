@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from quatrain.model import fallback, fetch, gpu, native, step_costs, tokenizer
+from quatrain.model import fallback, fetch, gpu, heads, native, step_costs, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.engine import LocalEngine
@@ -70,16 +70,29 @@ def open_engine(name: str, arithmetic: Arithmetic, report: fetch.Report, **optio
 
     Raises QuatrainError with what to do about it.
     """
+    return open_converted(converted(name, arithmetic, report), report, **options)
+
+
+def converted(name: str, arithmetic: Arithmetic, report: fetch.Report) -> Converted:
+    """The converted form of the model `name`, made first where it is not there yet."""
     wanted = candidates(arithmetic)
-    return open_converted(ready(name, wanted, report) or prepare(name, wanted, report), report, **options)
+    return ready(name, wanted, report) or prepare(name, wanted, report)
+
+
+def open_trunk(model: Converted, taps: tuple[int, ...] = ()) -> Trunk:
+    """The trunk of converted files. `taps` are the layers whose states it is to show."""
+    _, config = read_card(model.folder)
+    opener = OPENERS["native" if path_of(model.arithmetic) else model.arithmetic]
+    return opener(config, model.folder / "weights.safetensors", path_of(model.arithmetic), taps)
 
 
 def open_converted(model: Converted, report: fetch.Report, **options: Any) -> LocalEngine:
     """An engine over converted files, with the step costs that were measured for it, if they were."""
     report(f"loading {model.name}", 0, 0)
-    _, config = read_card(model.folder)
-    opener = OPENERS["native" if path_of(model.arithmetic) else model.arithmetic]
-    trunk = opener(config, model.folder / "weights.safetensors", path_of(model.arithmetic))
+    file = heads.found(trunk_of(model), options.pop("head", heads.SHIPPED))
+    trunk = open_trunk(model, file.config.taps if file else ())
+    if file:
+        options["head"] = heads.source_over(file, trunk)
     known = step_costs.load(model.folder, step_costs.key_of(trunk.arithmetic))
     costs = {"costs": known} if known else {}
     return LocalEngine(trunk, tokenizer.load(model.folder), model.name, **costs | options)
@@ -167,7 +180,8 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
     try:
         tokenizer.save(partial, *tokenizer.build(source.fields))
         CONVERTERS[kind](source, partial / "weights.safetensors", report)
-        card = {"arithmetic": kind, "model": model.name, "config": asdict(source.config)}
+        about = {"model": model.name, "sha256": sha256_of(model)}
+        card = {"arithmetic": kind, "config": asdict(source.config)} | about
         (partial / "card.json").write_text(json.dumps(card, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
@@ -175,6 +189,21 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return Converted(folder, model.name, chosen)
+
+
+def sha256_of(model: Model) -> str:
+    """Of the model's file: what draft heads know their trunk by."""
+    known = fetch.MODELS.get(model.name)
+    if known is not None:
+        return known.sha256
+    with model.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def trunk_of(model: Converted) -> str:
+    """The sha256 of the file that a converted model came from; empty where its card does not say."""
+    known = fetch.MODELS.get(model.name)
+    return known.sha256 if known else json.loads((model.folder / "card.json").read_text()).get("sha256", "")
 
 
 def read_card(folder: Path) -> tuple[str, ModelConfig]:
@@ -222,12 +251,12 @@ def convert_native(source: GgufModel, target: Path, report: fetch.Report) -> Non
     native.write(source.config, tensors, target, lambda done, total: report("converting", done, total))
 
 
-def open_native(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+def open_native(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
     """Our kernels over memory-mapped packed weights."""
-    return native.NativeTrunk(config, native.open_packed(weights), isa=path)
+    return native.NativeTrunk(config, native.open_packed(weights), isa=path, taps=taps)
 
 
-def open_torch(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+def open_torch(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
     """A torch trunk over memory-mapped weights."""
     import torch
     from safetensors.torch import load_file
@@ -236,10 +265,11 @@ def open_torch(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
 
     tensors = load_file(weights)
     # torch's packed int8 product needs aligned rows, which a mapped file does not promise
-    return Transformer(config, {name: t.clone() if t.dtype == torch.int8 else t for name, t in tensors.items()})
+    aligned = {name: t.clone() if t.dtype == torch.int8 else t for name, t in tensors.items()}
+    return Transformer(config, aligned, taps)
 
 
-def open_cuda(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+def open_cuda(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
     """A torch trunk on an NVIDIA GPU, steps recorded as graphs."""
     import torch
     from safetensors.torch import load_file
@@ -251,10 +281,10 @@ def open_cuda(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
             "torch finds no NVIDIA GPU here. It needs a driver and a torch built with CUDA "
             "(https://pytorch.org/get-started); without them use --arithmetic auto."
         )
-    return CudaTransformer(config, load_file(weights, device="cuda"))
+    return CudaTransformer(config, load_file(weights, device="cuda"), taps)
 
 
-def open_mps(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+def open_mps(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
     """A torch trunk on an Apple GPU. Not tested by us; `auto` does not choose it."""
     import torch
     from safetensors.torch import load_file
@@ -263,7 +293,7 @@ def open_mps(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
 
     if not torch.backends.mps.is_available():
         raise QuatrainError("torch finds no Apple GPU here; use --arithmetic auto")
-    return Transformer(config, load_file(weights, device="mps"))
+    return Transformer(config, load_file(weights, device="mps"), taps)
 
 
 CONVERTERS: dict[str, Callable[[GgufModel, Path, fetch.Report], None]] = {
@@ -272,7 +302,7 @@ CONVERTERS: dict[str, Callable[[GgufModel, Path, fetch.Report], None]] = {
     "torch-int8": convert_torch("int8"),
     "torch-f32": convert_torch("f32"),
 }
-OPENERS: dict[str, Callable[[ModelConfig, Path, str | None], Trunk]] = {
+OPENERS: dict[str, Callable[[ModelConfig, Path, str | None, tuple[int, ...]], Trunk]] = {
     "native": open_native,
     "torch-bf16": open_torch,
     "torch-int8": open_torch,

@@ -5,9 +5,9 @@ Owned by one thread. Knows prompts and tokens, neither documents nor syntax.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quatrain.model import decode, fim
 from quatrain.model.api import Prompt, Round, Stop
@@ -39,7 +39,9 @@ class LocalEngine:
         heal: bool = True,
         max_draft: int = 8,
         costs: StepCosts = DEFAULT,
+        head: Callable[[Any], DraftSource] | None = None,
     ) -> None:
+        """`head` makes a draft source over the cache's storage; the trunk must tap what it reads."""
         self.trunk = trunk
         self.vocabulary = vocabulary
         self.name = name
@@ -50,6 +52,7 @@ class LocalEngine:
         self.heal = heal
         self.max_draft = max_draft
         self.lookup = LookupDraft()
+        self.head = head(self.cache.storage) if head else None
         self.lengths = DraftLengths(costs)
         self.count = lru_cache(maxsize=64)(self._count)
 
@@ -100,7 +103,7 @@ class LocalEngine:
             return NoDraft()
         expected = prompt.forced.decode("utf-8", errors="replace") + clean(draft)
         given = [GivenDraft(self.vocabulary.encode(expected))] if expected else []
-        return FirstOf(*given, self.lookup)
+        return FirstOf(*given, self.lookup, *([self.head] if self.head else []))
 
     def _count(self, text: str) -> int:
         """Number of tokens of `text`. Asked again and again for what stands around the cursor."""
@@ -117,6 +120,7 @@ class LocalEngine:
             "vocabulary": self.vocabulary.size,
             "capacity": self.cache.capacity,
             "prompt_tokens_per_s": round(self.lengths.costs.prompt_tokens_per_s),
+            "head": "none" if self.head is None else type(self.head).__name__,
         }
 
 
