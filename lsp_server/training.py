@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING
 from quatrain.lsp_server import context
 from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.evaluate.holes import punch
+from quatrain.model.api import QuatrainError
+from quatrain.model.native.trunk import physical_cores
 from quatrain.model.train.examples import Example
 
 if TYPE_CHECKING:
@@ -176,5 +179,33 @@ def heads(options: argparse.Namespace) -> Iterable[str]:
                 yield " ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
-TASKS = {"corpus": corpus, "states": states, "heads": heads}
+def evaluate(options: argparse.Namespace) -> Iterable[str]:
+    """`quatrain train evaluate`."""
+    from quatrain.lsp_server import show, training_table
+    from quatrain.model import checkpoint
+    from quatrain.model.train import examples as packing
+    from quatrain.model.train import live
+
+    with show.progress() as report:
+        engine = checkpoint.open_engine(options.model, options.arithmetic, report, head=options.head)
+        packed = packing.load(Path(options.corpus) / "held.safetensors", packing.identity(engine.vocabulary))
+        known = live.sources(engine)
+        chosen = options.sources or list(known)
+        if unknown := [name for name in chosen if name not in known]:
+            raise QuatrainError(f"no draft source {unknown[0]!r} here; there are {', '.join(known)}")
+        contenders = {name: live.own(engine, name, known[name]) for name in chosen}
+        if options.peer:
+            path = checkpoint.locate(options.model, report).path
+            for lookup in (False, True):
+                one = live.llama(path, physical_cores(), engine.cache.capacity, lookup)
+                contenders["llama.cpp" + " n-gram" * lookup] = one
+        answers = [a for each in live.run(contenders, packed, options.limit, options.tokens, report) for a in each]
+    found = live.tables(answers)
+    if options.json:
+        yield json.dumps({"date": date.today().isoformat(), "contenders": found}, indent=1)
+    else:
+        yield training_table.render(found)
+
+
+TASKS = {"corpus": corpus, "states": states, "heads": heads, "evaluate": evaluate}
 """By the name on the command line."""

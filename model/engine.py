@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from quatrain.model import decode, fim
 from quatrain.model.api import Prompt, Round, Stop
 from quatrain.model.cache import KVCache
+from quatrain.model.choose import Sampling
 from quatrain.model.draft import DraftSource, FirstOf, GivenDraft, LookupDraft, NoDraft
 from quatrain.model.draft_length import DraftLengths
 from quatrain.model.step_costs import DEFAULT, StepCosts
@@ -41,13 +42,15 @@ class LocalEngine:
         costs: StepCosts = DEFAULT,
         head: Callable[[Any], DraftSource] | None = None,
     ) -> None:
-        """`head` makes a draft source over the cache's storage; the trunk must tap what it reads."""
+        """`head` makes a draft source over the cache's storage; the trunk must tap what it reads. Greedy, until
+        `sampling` is set."""
         self.trunk = trunk
         self.vocabulary = vocabulary
         self.name = name
         self.layout = fim.layout_for(vocabulary)
         capacity = min(capacity, trunk.config.max_positions)
         self.cache = KVCache(trunk.allocate(capacity), capacity)
+        self.sampling: Sampling | None = None
         self.speculate = speculate
         self.heal = heal
         self.max_draft = max_draft
@@ -95,6 +98,7 @@ class LocalEngine:
             self.source(prompt, draft),
             self.max_draft,
             self.lengths,
+            self.sampling,
         )
 
     def source(self, prompt: Prompt, draft: str) -> DraftSource:
@@ -103,7 +107,11 @@ class LocalEngine:
             return NoDraft()
         expected = prompt.forced.decode("utf-8", errors="replace") + clean(draft)
         given = [GivenDraft(self.vocabulary.encode(expected))] if expected else []
-        return FirstOf(*given, self.lookup, *([self.head] if self.head else []))
+        return FirstOf(*given, self.sources(self.lookup))
+
+    def sources(self, lookup: LookupDraft) -> DraftSource:
+        """A repetition first, if it is long enough to be believed; else the head; else nothing."""
+        return FirstOf(lookup, self.head) if self.head else lookup
 
     def _count(self, text: str) -> int:
         """Number of tokens of `text`. Asked again and again for what stands around the cursor."""

@@ -200,7 +200,7 @@ def test_refusals(tmp_path: Path) -> None:
     file = random_head(head_config(TINY_TORCH), np.arange(50))
     path = tmp_path / "head.safetensors"
     heads.save(file, path)
-    with pytest.raises(QuatrainError, match="trained for another model.*quatrain train heads"):
+    with pytest.raises(QuatrainError, match=r"trained for another model.*quatrain train heads"):
         heads.load(path, "6" * 64)
     with pytest.raises(QuatrainError, match="cannot be read"):
         heads.load(tmp_path / "none.safetensors", TRUNK)
