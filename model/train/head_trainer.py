@@ -85,7 +85,7 @@ class Trainer:
         """Documents and places by chance, the same for the same step: a resumed run draws as if never stopped."""
         random = np.random.default_rng((self.recipe.seed, self.step))
         chosen = [lessons[i] for i in random.choice(len(lessons), self.recipe.documents)]
-        places = [random.choice(one.fit, self.recipe.places) for one in chosen]
+        places = [random.choice(one.fit, self.recipe.places, p=one.chance) for one in chosen]
         return batch(list(zip(chosen, places, strict=True)), self.read, self.recipe.ahead, self.recipe.decay)
 
     def vocabulary(self, made: Batch) -> tuple[Tensor, Tensor]:
