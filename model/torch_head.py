@@ -28,6 +28,7 @@ class TorchHead(nn.Module):
     def __init__(self, config: HeadConfig, vocabulary: int, weights: Mapping[str, np.ndarray] | None = None) -> None:
         super().__init__()
         self.config = config
+        self.dropout = 0.0
         self.weights = nn.ParameterDict()
         for name, shape in shapes(config, vocabulary).items():
             start = torch.zeros(shape) if weights is None else torch.tensor(weights[name])
@@ -42,7 +43,12 @@ class TorchHead(nn.Module):
 
     def fuse(self, taps: Tensor) -> Tensor:
         """The first state (B, P, width) from the trunk's states (B, P, taps, width)."""
-        return functional.linear(self.norm(taps, self.weight("tap_norms")).flatten(-2), self.weight("fuse"))
+        normed = self.norm(taps, self.weight("tap_norms")).flatten(-2)  # (B, P, taps * width)
+        return functional.linear(self.thinned(normed), self.weight("fuse"))
+
+    def thinned(self, x: Tensor) -> Tensor:
+        """Some numbers left out in training: little data is soon known by heart."""
+        return functional.dropout(x, self.dropout, self.training) if self.dropout else x
 
     def step(self, k: int, first: Tensor, last: Tensor, embedded: Tensor, past: Past, turn: Turn) -> Tensor:
         """State k (B, P, width): from the first one in the parallel design; in the causal one from the last and the
@@ -50,7 +56,7 @@ class TorchHead(nn.Module):
         if self.config.design == "parallel":
             return self.layer(self.config.layers[k], first, past, turn)
         joined = (self.norm(last, self.weight("state_norm")), self.norm(embedded, self.weight("token_norm")))
-        x = last + functional.linear(torch.cat(joined, dim=-1), self.weight("join"))  # (B, P, width)
+        x = last + functional.linear(self.thinned(torch.cat(joined, dim=-1)), self.weight("join"))  # (B, P, width)
         return self.layer("", x, past, turn)
 
     def layer(self, prefix: str, x: Tensor, past: Past, turn: Turn) -> Tensor:
@@ -59,7 +65,7 @@ class TorchHead(nn.Module):
             x = x + self.attention(x, f"{prefix}block.{i}.", keys, values, turn)
         inner = self.norm(x, self.weight(prefix + "ffn_norm"))
         gate = functional.silu(functional.linear(inner, self.weight(prefix + "gate")))
-        wide = gate * functional.linear(inner, self.weight(prefix + "up"))
+        wide = self.thinned(gate * functional.linear(inner, self.weight(prefix + "up")))
         return x + functional.linear(wide, self.weight(prefix + "down"))
 
     def attention(self, x: Tensor, name: str, keys: Tensor, values: Tensor, turn: Turn) -> Tensor:

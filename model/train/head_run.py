@@ -154,6 +154,7 @@ def run(
         report("training", trainer.step, recipe.steps)
         if trainer.step % 200 == 0:
             figures |= {f"accept_{i + 1}": rate for i, rate in enumerate(acceptance(trainer, held))}
+            figures |= trainer.held_losses(held)
             trainer.save(checkpoint)
         yield figures
     trainer.save(checkpoint)

@@ -1,8 +1,9 @@
 """Trains a draft head on a frozen trunk's states: soft targets, several tokens unrolled, resumable.
 
 The loss is the cross-entropy against the trunk's distribution over draft tokens (EAGLE-3: soft targets, the head's
-own states fed back), plus a share that pulls the head's states toward the trunk's (EAGLE, section 4.2), which
-teaches much from little data. Knows batches; knows neither files of texts nor the decode loop.
+own states fed back), plus a share that pulls the head's states toward the trunk's (EAGLE, section 4.2), measured by
+what the difference does to the logits: that is learned without being learned by heart. Knows batches; knows neither
+files of texts nor the decode loop.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Recipe:
     last_rate: float = 1e-4
     warmup: int = 40
     decay: float = 0.8
-    feature: float = 0.5
+    feature: float = 1.0
+    dropout: float = 0.1
+    weight_decay: float = 0.05
     strangers: int = 1024
     clip: float = 1.0
     seed: int = 0
@@ -55,19 +58,26 @@ class Trainer:
 
     def __init__(self, head: TorchHead, teacher: Teacher, embedding: Tensor, read: Reading, recipe: Recipe) -> None:
         self.head, self.teacher, self.embedding, self.read, self.recipe = head, teacher, embedding, read, recipe
-        self.optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(
+            head.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
+        )
+        centred = teacher.rows - teacher.rows.mean(0)
+        self.metric = centred.T @ centred / len(centred)  # (width, width): what a state's error does to the logits
         self.step = 0
         self.device = embedding.device
+        head.dropout = recipe.dropout
 
     def train(self, lessons: Sequence[Lesson], until: float, every: int = 20) -> Iterator[dict[str, float]]:
         """Train until the recipe's steps are done or `time.monotonic()` passes `until`. Yields the mean figures of
         every few steps."""
+        self.head.train()
         kept: list[tuple[float, ...]] = []
         began = time.monotonic()
         while self.step < self.recipe.steps and time.monotonic() < until:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate_at(self.recipe, self.step)
-            made = on(self.draw(lessons), self.device)
+            torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)  # for the dropout
+            made = on(self.draw(lessons, self.step), self.device)
             words, feature = self.losses(made, self.vocabulary(made))
             self.optimizer.zero_grad(set_to_none=True)
             (words + self.recipe.feature * feature).backward()
@@ -81,9 +91,9 @@ class Trainer:
                 yield {"step": self.step, "seconds": time.monotonic() - began, **names}
                 kept = []
 
-    def draw(self, lessons: Sequence[Lesson]) -> Batch:
+    def draw(self, lessons: Sequence[Lesson], step: int) -> Batch:
         """Documents and places by chance, the same for the same step: a resumed run draws as if never stopped."""
-        random = np.random.default_rng((self.recipe.seed, self.step))
+        random = np.random.default_rng((self.recipe.seed, step))
         chosen = [lessons[i] for i in random.choice(len(lessons), self.recipe.documents)]
         places = [random.choice(one.fit, self.recipe.places, p=one.chance) for one in chosen]
         return batch(list(zip(chosen, places, strict=True)), self.read, self.recipe.ahead, self.recipe.decay)
@@ -105,7 +115,8 @@ class Trainer:
         return chosen, correction[chosen]
 
     def losses(self, made: Batch, vocabulary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Cross-entropy (nats) and relative squared distance of the states, weighted means over places and tokens."""
+        """Cross-entropy (nats) and squared error of the logits that the states mean, as a share of the logits' own
+        variance; weighted means over places and tokens."""
         chosen, correction = vocabulary
         rows = self.teacher.rows[chosen]  # (v, width)
         where = torch.zeros(len(self.teacher.ids), dtype=torch.long, device=self.device)
@@ -122,9 +133,22 @@ class Trainer:
             picked = logits.gather(-1, where[made.said[:, :, k]])  # (B, P, TOP)
             words.append(logits.logsumexp(-1) - (probs * picked).sum(-1))
             wanted = made.features[:, :, k]
-            features.append((said - wanted).square().sum(-1) / wanted.square().sum(-1))
+            features.append(self.squared(said - wanted) / self.squared(wanted))
         total = made.weight.sum()
         return tuple((torch.stack(each, -1) * made.weight).sum() / total for each in (words, features))  # type: ignore[return-value]
+
+    @torch.inference_mode()
+    def held_losses(self, lessons: Sequence[Lesson], batches: int = 3) -> dict[str, float]:
+        """The losses on documents that are not trained on."""
+        self.head.eval()
+        made = [on(self.draw(lessons, number), self.device) for number in range(batches)]
+        found = np.mean([[each.item() for each in self.losses(one, self.vocabulary(one))] for one in made], axis=0)
+        self.head.train()
+        return dict(zip(("held_loss", "held_feature"), found.tolist(), strict=True))
+
+    def squared(self, x: Tensor) -> Tensor:
+        """Mean squared (centred) logit that x (B, P, width) means."""
+        return ((x @ self.metric) * x).sum(-1)
 
     def save(self, path: Path) -> None:
         """Weights and the optimizer's state, whole or not at all."""
@@ -165,7 +189,7 @@ def on(made: Batch, device: torch.device) -> Batch:
 def acceptance(trainer: Trainer, lessons: Sequence[Lesson], most: int = 16, ahead: int = 5) -> list[float]:
     """How often the first 1, 2, .. `ahead` proposed tokens are all what the trunk said, over the parts of the
     lessons that the trunk wrote itself. An estimate of the live loop's, with nothing left out for confidence."""
-    head, tried = trainer.head, 0
+    head, tried = trainer.head.eval(), 0
     ahead = min(ahead, head.config.count) if head.config.design == "parallel" else ahead
     right = np.zeros(ahead)
     for one in lessons:
@@ -186,4 +210,5 @@ def acceptance(trainer: Trainer, lessons: Sequence[Lesson], most: int = 16, ahea
             good &= token[0].cpu().numpy() == one.document.ids[places + 2 + k]
             right[k] += int(good.sum())
         tried += len(places)
+    head.train()
     return (right / max(tried, 1)).tolist()
