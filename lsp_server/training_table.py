@@ -12,7 +12,7 @@ from rich.table import Table
 
 def render(found: Mapping[str, Mapping[str, Any]]) -> str:
     """A line for each contender, then tokens per forward by language."""
-    console = Console(file=StringIO(), width=150)
+    console = Console(file=StringIO(), width=170)
     console.print(speeds(found))
     console.print(languages(found))
     return console.file.getvalue()  # type: ignore[attr-defined]
@@ -20,7 +20,16 @@ def render(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def speeds(found: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(title="Behind the prompt, greedy", title_justify="left")
-    for name in ("contender", "tokens / forward", "ms / token", "tokens / s", "times plain", "ms / forward"):
+    for name in (
+        "contender",
+        "tokens / forward",
+        "ms / token",
+        "tokens / s",
+        "times plain",
+        "ms / forward",
+        "of it draft",
+        "rows",
+    ):
         table.add_column(name, justify="left" if name == "contender" else "right")
     table.add_column("accepted, token by token")
     table.add_column("drafted: accepted, by source")
@@ -31,8 +40,11 @@ def speeds(found: Mapping[str, Mapping[str, Any]]) -> Table:
         at = " ".join("-" if rate is None else f"{rate:.2f}" for rate in row["accepted_at"])
         by = ", ".join(f"{source} {n['drafted']}: {n['accepted']}" for source, n in row["sources"].items())
         per = "" if name.startswith("llama") else f"{row['tokens_per_forward']:.2f}"
-        pass_ms = "" if name.startswith("llama") else f"{row['ms_per_pass']:.1f}"
-        table.add_row(name, per, f"{ms:.1f}", f"{1000 / ms:.0f}", times, pass_ms, at, by)
+        if row["sources"] or name == "plain":
+            parts = (f"{row['ms_per_pass']:.1f}", f"{row['draft_ms_per_pass']:.1f}", f"{row['rows_per_pass']:.1f}")
+        else:
+            parts = ("", "", "")
+        table.add_row(name, per, f"{ms:.1f}", f"{1000 / ms:.0f}", times, *parts, at, by)
     return table
 
 

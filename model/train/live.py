@@ -17,7 +17,7 @@ import numpy as np
 
 from quatrain.model import decode
 from quatrain.model.api import Prompt, QuatrainError, Round, Stop
-from quatrain.model.draft import DraftSource, LookupDraft, NoDraft
+from quatrain.model.draft import Draft, DraftSource, LookupDraft, NoDraft
 from quatrain.model.draft_length import DraftLengths
 from quatrain.model.engine import LocalEngine
 from quatrain.model.fetch import Report
@@ -28,9 +28,10 @@ POSITIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a contender made of one prompt: `ids`; passes behind the first, tokens they settled and their time;
-    how many tokens of drafts were verified and accepted, by source; `tried[i]` counts rounds in which token i of a
-    draft was verified and all before it were right, `right[i]` those in which it was right too."""
+    """What a contender made of one prompt: `ids`; passes behind the first, tokens they settled and their time, of
+    which `draft_ms` went into drafts; `rows` that were verified; how many tokens of drafts were verified and accepted,
+    by source; `tried[i]` counts rounds in which token i of a draft was verified and all before it were right,
+    `right[i]` those in which it was right too."""
 
     contender: str
     language: str
@@ -38,6 +39,8 @@ class Answer:
     passes: int
     tokens: int
     ms: float
+    draft_ms: float
+    rows: int
     sources: dict[str, tuple[int, int]]
     tried: tuple[int, ...] = ()
     right: tuple[int, ...] = ()
@@ -61,6 +64,7 @@ def own(engine: LocalEngine, name: str, source: Callable[[], DraftSource]) -> Co
 
     def answer(prompt: tuple[int, ...], tokens: int, language: str) -> Answer:
         engine.cache.truncate(0)
+        timed = Timed(source())
         stream = decode.rounds(
             engine.trunk,
             engine.cache,
@@ -68,16 +72,33 @@ def own(engine: LocalEngine, name: str, source: Callable[[], DraftSource]) -> Co
             Prompt(prompt),
             Stop(),
             tokens,
-            source(),
+            timed,
             engine.max_draft,
             lengths,
         )
-        return summary(name, language, [r for r in stream if r.tokens])
+        return summary(name, language, [r for r in stream if r.tokens], timed.ms)
 
     return answer
 
 
-def summary(name: str, language: str, rounds: Sequence[Round]) -> Answer:
+class Timed:
+    """A source whose proposals are timed, the first one apart: it may wait for a prompt."""
+
+    def __init__(self, source: DraftSource) -> None:
+        self.source, self.ms, self.asked = source, 0.0, 0
+
+    def propose(self, tokens: Sequence[int], start: int, limit: int) -> Draft:
+        began = time.perf_counter()
+        draft = self.source.propose(tokens, start, limit)
+        self.ms += (time.perf_counter() - began) * 1000 if self.asked else 0.0
+        self.asked += 1
+        return draft
+
+    def observe(self, position: int, states: np.ndarray) -> None:
+        self.source.observe(position, states)
+
+
+def summary(name: str, language: str, rounds: Sequence[Round], draft_ms: float) -> Answer:
     """Figures of the rounds behind the first, which computed the prompt's end."""
     later = rounds[1:]
     tried, right = np.zeros(POSITIONS, int), np.zeros(POSITIONS, int)
@@ -90,7 +111,9 @@ def summary(name: str, language: str, rounds: Sequence[Round]) -> Answer:
     ids = tuple(token for r in rounds for token in r.tokens)
     settled = sum(len(r.tokens) for r in later)
     counts = tuple(tried.tolist()), tuple(right.tolist())
-    return Answer(name, language, ids, len(later), settled, sum(r.ms for r in later), by_source, *counts)
+    rows = sum(1 + r.drafted for r in later)
+    times = sum(r.ms for r in later), draft_ms
+    return Answer(name, language, ids, len(later), settled, *times, rows, by_source, *counts)
 
 
 def llama(path: Path, threads: int, capacity: int, lookup: bool) -> Contender:
@@ -127,7 +150,8 @@ def llama(path: Path, threads: int, capacity: int, lookup: bool) -> Contender:
             if len(ids) == tokens:
                 break
         ms = (time.perf_counter() - began) * 1000
-        return Answer(name, language, tuple(ids), max(len(ids) - 1, 0), max(len(ids) - 1, 0), ms, {})
+        count = max(len(ids) - 1, 0)
+        return Answer(name, language, tuple(ids), count, count, ms, 0.0, count, {})
 
     return answer
 
@@ -178,6 +202,8 @@ def table(answers: Sequence[Answer]) -> dict[str, Any]:
         "tokens_per_forward": round(tokens / max(passes, 1), 3),
         "ms_per_token": round(sum(a.ms for a in answers) / max(tokens, 1), 2),
         "ms_per_pass": round(sum(a.ms for a in answers) / max(passes, 1), 2),
+        "draft_ms_per_pass": round(sum(a.draft_ms for a in answers) / max(passes, 1), 2),
+        "rows_per_pass": round(sum(a.rows for a in answers) / max(passes, 1), 2),
         "sources": {name: {"drafted": d, "accepted": a} for name, (d, a) in sources_.items() if d},
         "accepted_at": [round(float(r / t), 3) if t else None for r, t in zip(right, tried, strict=True)],
     }
