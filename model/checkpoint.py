@@ -20,7 +20,7 @@ from quatrain.model.engine import LocalEngine
 
 if TYPE_CHECKING:
     from quatrain.model.decode import Trunk
-    from quatrain.model.gguf_file import GgufModel
+    from quatrain.model.source import Source
 
 Arithmetic: TypeAlias = str
 """`auto`, `native` (our kernels), `native-PATH` with one of `native.isa_paths()`, a row of OPENERS, or `torch`:
@@ -48,21 +48,22 @@ class Converted:
 
 
 def locate(name: str, report: fetch.Report) -> Model:
-    """A known model by name, fetched if need be, or any GGUF file by path. Call inside `fetch.exclusive`."""
+    """A known model by name, fetched if need be, or any file or folder by path. Call inside `fetch.exclusive`."""
     known = fetch.MODELS.get(name or fetch.DEFAULT)
     if known is not None:
         path = fetch.fetch(known, report)
         return Model(known.name, path, f"{known.name}-{known.sha256[:12]}")
     path = Path(name).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise QuatrainError(
             f"no model named {name!r} and no such file. Known models: {', '.join(fetch.MODELS)}; or give the path "
-            "of a GGUF file."
+            "of a GGUF file, or of a folder with config.json (Hugging Face) or params.json (Meta)."
         )
     path = path.resolve()
-    stat = path.stat()
-    identity = hashlib.sha256(f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
-    return Model(path.stem, path, f"{path.stem}-{identity[:12]}")
+    stats = [(file.name, file.stat()) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    found = "|".join([str(path), *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)])
+    title = path.name if path.is_dir() else path.stem
+    return Model(title, path, f"{title}-{hashlib.sha256(found.encode()).hexdigest()[:12]}")
 
 
 def open_engine(name: str, arithmetic: Arithmetic, report: fetch.Report, **options: Any) -> LocalEngine:
@@ -149,10 +150,10 @@ def folder_of(model: Model, resolved: str) -> Path:
 
 def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Converted:
     """Write tokenizer and weights for the first arithmetic that can compute the model, whole or not at all."""
-    from quatrain.model import gguf_file
+    from quatrain.model import source as sources
 
     report(f"reading {model.path.name}", 0, 0)
-    source = gguf_file.read(model.path)
+    source = sources.read(model.path)
     reason = native.unsupported(source.config)
     chosen = next((a for a in wanted if kind_of(a) != "native" or reason is None), None)
     if chosen is None:
@@ -165,7 +166,7 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        tokenizer.save(partial, *tokenizer.build(source.fields))
+        tokenizer.save(partial, *source.tokenizer())
         CONVERTERS[kind](source, partial / "weights.safetensors", report)
         card = {"arithmetic": kind, "model": model.name, "config": asdict(source.config)}
         (partial / "card.json").write_text(json.dumps(card, indent=1))
@@ -183,21 +184,20 @@ def read_card(folder: Path) -> tuple[str, ModelConfig]:
     return card["arithmetic"], ModelConfig(**card["config"])
 
 
-def convert_torch(kind: str) -> Callable[[GgufModel, Path, fetch.Report], None]:
+def convert_torch(kind: str) -> Callable[[Source, Path, fetch.Report], None]:
     """A converter to torch tensors: `bf16`, `f32`, or `int8` with a scale per output row."""
 
-    def write(source: GgufModel, target: Path, report: fetch.Report) -> None:
+    def write(source: Source, target: Path, report: fetch.Report) -> None:
         import torch
         from safetensors.torch import save_file
 
         from quatrain.model import gguf_file
 
         dtype = torch.float32 if kind == "f32" else torch.bfloat16
-        tied = gguf_file.tied(source)
         out: dict[str, torch.Tensor] = {}
         for i, name in enumerate(gguf_file.shapes(source.config)):
             report("converting", i, 0)
-            if name == "token_embd.weight" and tied:
+            if name == "token_embd.weight" and source.tied:
                 continue
             held = name if name in source.tensors else "token_embd.weight"
             weight = torch.tensor(gguf_file.dense(source.tensors[held]))
@@ -212,12 +212,10 @@ def convert_torch(kind: str) -> Callable[[GgufModel, Path, fetch.Report], None]:
     return write
 
 
-def convert_native(source: GgufModel, target: Path, report: fetch.Report) -> None:
+def convert_native(source: Source, target: Path, report: fetch.Report) -> None:
     """Packed weights for our kernels."""
-    from quatrain.model import gguf_file
-
     tensors = dict(source.tensors)
-    if gguf_file.tied(source) and "output.weight" in tensors:
+    if source.tied and "output.weight" in tensors:
         tensors["token_embd.weight"] = tensors["output.weight"]
     native.write(source.config, tensors, target, lambda done, total: report("converting", done, total))
 
@@ -266,7 +264,7 @@ def open_mps(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
     return Transformer(config, load_file(weights, device="mps"))
 
 
-CONVERTERS: dict[str, Callable[[GgufModel, Path, fetch.Report], None]] = {
+CONVERTERS: dict[str, Callable[[Source, Path, fetch.Report], None]] = {
     "native": convert_native,
     "torch-bf16": convert_torch("bf16"),
     "torch-int8": convert_torch("int8"),
