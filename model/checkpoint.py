@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from quatrain.model import fallback, fetch, gpu, native, step_costs, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
+from quatrain.model.converting import CONVERTERS, write_heads
 from quatrain.model.engine import LocalEngine
 
 if TYPE_CHECKING:
     from quatrain.model.decode import Trunk
-    from quatrain.model.source import Source
 
 Arithmetic: TypeAlias = str
 """`auto`, `native` (our kernels), `native-PATH` with one of `native.isa_paths()`, a row of OPENERS, or `torch`:
@@ -80,7 +80,13 @@ def open_converted(model: Converted, report: fetch.Report, **options: Any) -> Lo
     report(f"loading {model.name}", 0, 0)
     _, config = read_card(model.folder)
     opener = OPENERS["native" if path_of(model.arithmetic) else model.arithmetic]
-    trunk = opener(config, model.folder / "weights.safetensors", path_of(model.arithmetic))
+    count = head_count(model.folder)
+    taps = (config.layers - 1,) if count else ()
+    trunk = opener(config, model.folder / "weights.safetensors", path_of(model.arithmetic), taps)
+    if count:
+        from quatrain.model import independent_heads
+
+        options = {"heads": independent_heads.load(model.folder / "heads.safetensors", trunk, count)} | options
     known = step_costs.load(model.folder, step_costs.key_of(trunk.arithmetic))
     costs = {"costs": known} if known else {}
     return LocalEngine(trunk, tokenizer.load(model.folder), model.name, **costs | options)
@@ -168,7 +174,9 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
     try:
         tokenizer.save(partial, *source.tokenizer())
         CONVERTERS[kind](source, partial / "weights.safetensors", report)
-        card = {"arithmetic": kind, "model": model.name, "config": asdict(source.config)}
+        if source.head_count:
+            write_heads(source, kind, partial / "heads.safetensors")
+        card = {"arithmetic": kind, "model": model.name, "config": asdict(source.config), "heads": source.head_count}
         (partial / "card.json").write_text(json.dumps(card, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
@@ -184,48 +192,17 @@ def read_card(folder: Path) -> tuple[str, ModelConfig]:
     return card["arithmetic"], ModelConfig(**card["config"])
 
 
-def convert_torch(kind: str) -> Callable[[Source, Path, fetch.Report], None]:
-    """A converter to torch tensors: `bf16`, `f32`, or `int8` with a scale per output row."""
-
-    def write(source: Source, target: Path, report: fetch.Report) -> None:
-        import torch
-        from safetensors.torch import save_file
-
-        from quatrain.model import gguf_file
-
-        dtype = torch.float32 if kind == "f32" else torch.bfloat16
-        out: dict[str, torch.Tensor] = {}
-        for i, name in enumerate(gguf_file.shapes(source.config)):
-            report("converting", i, 0)
-            if name == "token_embd.weight" and source.tied:
-                continue
-            held = name if name in source.tensors else "token_embd.weight"
-            weight = torch.tensor(gguf_file.dense(source.tensors[held]))
-            if kind == "int8" and weight.ndim == 2:
-                scale = weight.abs().amax(dim=1).clamp_min(1e-12) / 127  # (out,)
-                out[name] = (weight / scale[:, None]).round().to(torch.int8)
-                out[name + ".scale"] = scale.to(dtype)
-            else:
-                out[name] = weight.to(dtype)
-        save_file(out, target)
-
-    return write
+def head_count(folder: Path) -> int:
+    """How many heads of its own a converted model has beside the next-token head."""
+    return json.loads((folder / "card.json").read_text()).get("heads", 0)
 
 
-def convert_native(source: Source, target: Path, report: fetch.Report) -> None:
-    """Packed weights for our kernels."""
-    tensors = dict(source.tensors)
-    if source.tied and "output.weight" in tensors:
-        tensors["token_embd.weight"] = tensors["output.weight"]
-    native.write(source.config, tensors, target, lambda done, total: report("converting", done, total))
-
-
-def open_native(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+def open_native(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...]) -> Trunk:
     """Our kernels over memory-mapped packed weights."""
-    return native.NativeTrunk(config, native.open_packed(weights), isa=path)
+    return native.NativeTrunk(config, native.open_packed(weights), isa=path, taps=taps)
 
 
-def open_torch(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+def open_torch(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...]) -> Trunk:
     """A torch trunk over memory-mapped weights."""
     import torch
     from safetensors.torch import load_file
@@ -234,10 +211,11 @@ def open_torch(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
 
     tensors = load_file(weights)
     # torch's packed int8 product needs aligned rows, which a mapped file does not promise
-    return Transformer(config, {name: t.clone() if t.dtype == torch.int8 else t for name, t in tensors.items()})
+    aligned = {name: t.clone() if t.dtype == torch.int8 else t for name, t in tensors.items()}
+    return Transformer(config, aligned, taps)
 
 
-def open_cuda(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+def open_cuda(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...]) -> Trunk:
     """A torch trunk on an NVIDIA GPU, steps recorded as graphs."""
     import torch
     from safetensors.torch import load_file
@@ -249,10 +227,10 @@ def open_cuda(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
             "torch finds no NVIDIA GPU here. It needs a driver and a torch built with CUDA "
             "(https://pytorch.org/get-started); without them use --arithmetic auto."
         )
-    return CudaTransformer(config, load_file(weights, device="cuda"))
+    return CudaTransformer(config, load_file(weights, device="cuda"), taps)
 
 
-def open_mps(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
+def open_mps(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...]) -> Trunk:
     """A torch trunk on an Apple GPU. Not tested by us; `auto` does not choose it."""
     import torch
     from safetensors.torch import load_file
@@ -261,16 +239,10 @@ def open_mps(config: ModelConfig, weights: Path, path: str | None) -> Trunk:
 
     if not torch.backends.mps.is_available():
         raise QuatrainError("torch finds no Apple GPU here; use --arithmetic auto")
-    return Transformer(config, load_file(weights, device="mps"))
+    return Transformer(config, load_file(weights, device="mps"), taps)
 
 
-CONVERTERS: dict[str, Callable[[Source, Path, fetch.Report], None]] = {
-    "native": convert_native,
-    "torch-bf16": convert_torch("bf16"),
-    "torch-int8": convert_torch("int8"),
-    "torch-f32": convert_torch("f32"),
-}
-OPENERS: dict[str, Callable[[ModelConfig, Path, str | None], Trunk]] = {
+OPENERS: dict[str, Callable[[ModelConfig, Path, str | None, tuple[int, ...]], Trunk]] = {
     "native": open_native,
     "torch-bf16": open_torch,
     "torch-int8": open_torch,

@@ -105,7 +105,7 @@ def rounds(
         raise ValueError(f"a prompt of {len(prompt.tokens)} tokens does not fit a cache of {cache.capacity}")
     began = time.perf_counter()
     reused = cache.reuse(prompt.tokens[:-1])
-    feed = list(prefill(trunk, cache, prompt.tokens, stop))
+    feed = list(prefill(trunk, cache, prompt.tokens, stop, source))
     tokens, start = list(prompt.tokens), len(prompt.tokens)
     writer = Writer(vocabulary, prompt.forced)
     first = True
@@ -117,6 +117,8 @@ def rounds(
         rows = range(len(feed) - 1, len(feed) + len(draft.tokens))
         step = trunk.forward([*feed, *draft.tokens], len(cache), cache.storage, rows)
         said, probs, accepted = verify(step, draft.tokens, writer.forced, vocabulary)
+        if step.taps is not None:
+            source.observe(len(cache), step.taps[: len(feed) + accepted])
         cache.extend([*feed, *draft.tokens[:accepted]])
         if lengths:
             lengths.learn(draft, accepted)
@@ -143,13 +145,17 @@ def end_reason(stop: Stop, cache: KVCache, feed: list[int], produced: int, max_t
     return "full" if len(cache) + len(feed) > cache.capacity else None
 
 
-def prefill(trunk: Trunk, cache: KVCache, prompt: tuple[int, ...], stop: Stop) -> tuple[int, ...]:
+def prefill(
+    trunk: Trunk, cache: KVCache, prompt: tuple[int, ...], stop: Stop, source: DraftSource
+) -> tuple[int, ...]:
     """Compute the prompt but for its last piece, which is returned: the first round computes it with a draft.
 
     Ends early when `stop` says so.
     """
     while len(prompt) - len(cache) > PIECE and stop.reason() is None:
         piece = prompt[len(cache) : len(cache) + PIECE]
-        trunk.forward(piece, len(cache), cache.storage, ())
+        step = trunk.forward(piece, len(cache), cache.storage, ())
+        if step.taps is not None:
+            source.observe(len(cache), step.taps)
         cache.extend(piece)
     return prompt[len(cache) :]

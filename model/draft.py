@@ -1,7 +1,7 @@
 """Where drafts come from: guesses at the next tokens that one forward pass then verifies.
 
-A source sees token ids only. It may propose anything: verification decides, so a bad draft costs time and
-never changes the output.
+A source sees token ids, and the trunk's states if it asks for them. It may propose anything: verification
+decides, so a bad draft costs time and never changes the output.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +22,33 @@ class Draft:
 
 
 class DraftSource(Protocol):
-    """Proposes up to `limit` ids to follow `tokens` (prompt and everything generated since `start`)."""
+    """Proposes up to `limit` ids to follow `tokens` (prompt and everything generated since `start`).
+
+    A trunk that was made with `taps` shows its states of every accepted token before the next proposal:
+    `states` (n, taps, width) float32 stand at `position`, `position` + 1, ... After a part of the cache was
+    forgotten, positions are shown again.
+    """
 
     def propose(self, tokens: Sequence[int], start: int, limit: int) -> Draft: ...
 
+    def observe(self, position: int, states: np.ndarray) -> None: ...
 
-class NoDraft:
+
+class TextDraft:
+    """A source that goes by token ids alone."""
+
+    def observe(self, position: int, states: np.ndarray) -> None:
+        """States say nothing to it."""
+
+
+class NoDraft(TextDraft):
     """Plain decoding: one token per forward pass."""
 
     def propose(self, tokens: Sequence[int], start: int, limit: int) -> Draft:
         return Draft()
 
 
-class GivenDraft:
+class GivenDraft(TextDraft):
     """A text somebody expects, such as the previous suggestion: proposed as long as it agrees, and again from
     the point where the last two generated tokens recur in it after a deviation."""
 
@@ -61,7 +77,7 @@ class GivenDraft:
         return next(found, len(self.ids))
 
 
-class LookupDraft:
+class LookupDraft(TextDraft):
     """Prompt lookup: find the latest earlier place where the last tokens stood, propose what followed there.
 
     Longer matches are tried first (`longest` down to `shortest` tokens). Code repeats itself, and looking is
@@ -103,3 +119,7 @@ class FirstOf:
     def propose(self, tokens: Sequence[int], start: int, limit: int) -> Draft:
         drafts = (source.propose(tokens, start, limit) for source in self.sources)
         return next((draft for draft in drafts if draft.tokens), Draft())
+
+    def observe(self, position: int, states: np.ndarray) -> None:
+        for source in self.sources:
+            source.observe(position, states)

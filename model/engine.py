@@ -39,6 +39,7 @@ class LocalEngine:
         heal: bool = True,
         max_draft: int = 8,
         costs: StepCosts = DEFAULT,
+        heads: DraftSource | None = None,
     ) -> None:
         self.trunk = trunk
         self.vocabulary = vocabulary
@@ -50,6 +51,7 @@ class LocalEngine:
         self.heal = heal
         self.max_draft = max_draft
         self.lookup = LookupDraft()
+        self.heads = heads
         self.lengths = DraftLengths(costs)
         self.count = lru_cache(maxsize=64)(self._count)
 
@@ -95,12 +97,12 @@ class LocalEngine:
         )
 
     def source(self, prompt: Prompt, draft: str) -> DraftSource:
-        """What was expected comes first, then what stands in the text already."""
+        """What was expected comes first, then what stands in the text already, then what the model's heads say."""
         if not self.speculate:
             return NoDraft()
         expected = prompt.forced.decode("utf-8", errors="replace") + clean(draft)
         given = [GivenDraft(self.vocabulary.encode(expected))] if expected else []
-        return FirstOf(*given, self.lookup)
+        return FirstOf(*given, self.lookup, *([self.heads] if self.heads else []))
 
     def _count(self, text: str) -> int:
         """Number of tokens of `text`. Asked again and again for what stands around the cursor."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +37,19 @@ class StoredTensor:
 
 @dataclass(frozen=True, slots=True)
 class FolderModel:
-    """A readable folder. `tied`: input and output share one matrix. `tokenizer` builds what `tokenizer.save` takes."""
+    """A readable folder. `tied`: input and output share one matrix. `tokenizer` builds what `tokenizer.save` takes.
+
+    `heads` are the layers of `head_count` heads beside the trunk's own, `blk.{j}.*`, which read what the trunk's last
+    layer reads.
+    """
 
     path: Path
     config: ModelConfig
     tensors: Mapping[str, StoredTensor]
     tied: bool
     tokenizer: Callable[[], tuple[Tokenizer, dict[str, np.ndarray]]]
+    heads: Mapping[str, StoredTensor] = field(default_factory=dict)
+    head_count: int = 0
 
 
 def stored(name: str, tensor: Tensor, path: Path) -> StoredTensor:

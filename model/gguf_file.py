@@ -34,6 +34,7 @@ class GgufModel:
     config: ModelConfig
     fields: dict[str, Any]
     tensors: dict[str, ReaderTensor]
+    head_count: int = 0  # GGUF files hold no draft heads
 
     @property
     def tied(self) -> bool:
@@ -121,11 +122,12 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         "attn_k.weight": (c.kv_heads * c.head_dim, c.width),
         "attn_v.weight": (c.kv_heads * c.head_dim, c.width),
         "attn_output.weight": (c.width, c.heads * c.head_dim),
+        "ffn_gate.weight": (c.ffn, c.width),
         "ffn_up.weight": (c.ffn, c.width),
         "ffn_down.weight": (c.width, c.ffn),
     }
-    if c.activation == "swiglu":
-        layer |= {"ffn_gate.weight": (c.ffn, c.width)}
+    if c.activation == "gelu":
+        del layer["ffn_gate.weight"]
     if c.qk_norm:
         layer |= {"attn_q_norm.weight": (c.head_dim,), "attn_k_norm.weight": (c.head_dim,)}
     if c.norm == "layer":

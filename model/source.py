@@ -28,6 +28,10 @@ def read(path: Path) -> Source:
         from quatrain.model import hf_folder
 
         return hf_folder.read(path)
+    if (path / "params.json").is_file():
+        from quatrain.model import meta_folder
+
+        return meta_folder.read(path)
     raise QuatrainError(
         f"{path} holds neither config.json (a Hugging Face model) nor params.json (Meta's). Give the folder that "
         "holds one of them, or a GGUF file."

@@ -120,9 +120,9 @@ class Transformer:
             tapped.append(x)
         return x, torch.stack(tapped, dim=1) if tapped else None
 
-    def block(self, x: Tensor, layer: int, window: Window) -> Tensor:
-        """One layer: x (n, width) plus what it attends to, plus what it makes of that."""
-        x = x + self.attention(self.norm(x, f"blk.{layer}.attn_norm.weight"), layer, window)
+    def block(self, x: Tensor, layer: int, window: Window, keep: slice = slice(None)) -> Tensor:
+        """One layer: x (n, width) plus what it attends to, plus, for the rows to `keep`, what it makes of that."""
+        x = (x + self.attention(self.norm(x, f"blk.{layer}.attn_norm.weight"), layer, window))[keep]
         return x + self.feed_forward(self.norm(x, f"blk.{layer}.ffn_norm.weight"), layer)
 
     def embed(self, tokens: Tensor) -> Tensor:

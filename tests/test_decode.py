@@ -14,7 +14,7 @@ from tiny import tiny_engine
 
 from quatrain.model import decode
 from quatrain.model.api import Prompt, Round, Stop
-from quatrain.model.draft import Draft, DraftSource, FirstOf, GivenDraft, LookupDraft, NoDraft
+from quatrain.model.draft import Draft, DraftSource, FirstOf, GivenDraft, LookupDraft, NoDraft, TextDraft
 from quatrain.model.engine import LocalEngine
 from quatrain.model.transformer import Transformer
 
@@ -22,7 +22,7 @@ PAIRS = (b"ab", b"ca", b"  ", b"\n ", b"he")
 ENGINE = tiny_engine(PAIRS, seed=5)
 
 
-class Adversary:
+class Adversary(TextDraft):
     """Proposes right tokens, wrong ones, end tokens and nonsense, mixed by a seed."""
 
     def __init__(self, truth: Sequence[int], seed: int) -> None:

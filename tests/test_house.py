@@ -17,7 +17,8 @@ SOURCES = sorted(p for folder in ("model", "lsp_server") for p in (ROOT / folder
 PROTOCOL_MODULES = {"server", "protocol", "handlers", "serving", "door"}
 NO_TORCH = {"api", "config", "fim", "tokenizer", "cache", "draft", "trunk", "fetch", "gguf_file", "decode", "engine"}
 NO_TORCH |= {"machine", "measure", "step_costs", "draft_length", "bench", "bench_table", "peer", "loss", "first_token"}
-NO_TORCH |= {"checkpoint", "fallback", "gpu", "setting_up"}
+NO_TORCH |= {"checkpoint", "fallback", "gpu", "setting_up", "converting", "source", "folder_model", "hf_folder"}
+NO_TORCH |= {"meta_folder", "sentence_piece", "tokenizer_json"}
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc", "core"}
 
 
