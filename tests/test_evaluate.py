@@ -33,6 +33,7 @@ from quatrain.lsp_server.evaluate import (
     variants,
 )
 from quatrain.lsp_server.settings import Settings
+from quatrain.model import packages
 from quatrain.model.api import QuatrainError, Stop
 from quatrain.model.cache import KVCache
 from quatrain.model.score import score
@@ -270,12 +271,12 @@ def test_fetching_keeps_sources_and_goes_on_without_a_client(home: Path, tmp_pat
         raise FileNotFoundError(2, "no such file", "apt-get")
 
     rows = (
-        corpus.Package("npm", "@a/b", "1", "MIT", (".ts",)),
-        corpus.Package("npm", "c", "gone", "MIT", (".ts",)),
-        corpus.Package("apt", "d", "1", "MIT", (".ts",)),
+        packages.Package("npm", "@a/b", "1", "MIT", (".ts",)),
+        packages.Package("npm", "c", "gone", "MIT", (".ts",)),
+        packages.Package("apt", "d", "1", "MIT", (".ts",)),
     )
     monkeypatch.setattr(corpus, "PACKAGES", rows)
-    monkeypatch.setattr(corpus, "CLIENTS", {"npm": (download, corpus.untar), "apt": (absent, corpus.undebian)})
+    monkeypatch.setattr(packages, "CLIENTS", {"npm": (download, packages.untar), "apt": (absent, packages.undebian)})
     problems = corpus.fetch_all(lambda *said: None)
     assert [folder.name for folder in corpus.fetched()] == ["npm-a-b-1", "npm-c-gone"]
     assert {path.name for path in corpus.fetched()[0].rglob("*") if path.is_file()} == {"a.ts", "LICENSE"}

@@ -61,6 +61,39 @@ class Call(c.Structure):
     )
 
 
+class HeadBlock(c.Structure):
+    """qt_head_block of c/head.h."""
+
+    _fields_ = (("norm", c.c_void_p), ("q", Matrix), ("o", Matrix), ("q_bias", c.c_void_p), ("layer", c.c_int32))
+
+
+class HeadModel(c.Structure):
+    """qt_head_model of c/head.h."""
+
+    _fields_ = (
+        *((n, c.c_int32) for n in ("taps", "width", "heads", "kv_heads", "head_dim", "ffn", "vocab", "blocks")),
+        ("rms_eps", c.c_float),
+        *((name, c.c_void_p) for name in ("tap_norms", "state_norm", "token_norm")),
+        *((name, Matrix) for name in ("fuse", "join", "gate", "up", "down", "output")),
+        ("block", c.POINTER(HeadBlock)),
+        *((name, c.c_void_p) for name in ("ffn_norm", "final_norm", "ids")),
+        ("embedding", Matrix),
+    )
+
+
+class DraftCall(c.Structure):
+    """qt_draft_call of c/head.h."""
+
+    _fields_ = (
+        ("taps", c.c_void_p),
+        *((name, c.c_int32) for name in ("token", "length", "capacity")),
+        *((name, c.c_void_p) for name in ("keys", "values", "turns")),
+        ("limit", c.c_int32),
+        ("floor", c.c_float),
+        *((name, c.c_void_p) for name in ("tokens", "probs")),
+    )
+
+
 @functools.cache
 def library() -> c.CDLL | str:
     """The kernels, or one line that says why they are not here and what to install."""
@@ -78,6 +111,11 @@ def library() -> c.CDLL | str:
     kernels.quatrain_trunk_free.restype = None
     kernels.quatrain_trunk_free.argtypes = (c.c_void_p,)
     kernels.quatrain_forward.argtypes = (c.c_void_p, c.POINTER(Call))
+    kernels.quatrain_head_new.restype = c.c_void_p
+    kernels.quatrain_head_new.argtypes = (c.POINTER(HeadModel), c.c_void_p)
+    kernels.quatrain_head_free.restype = None
+    kernels.quatrain_head_free.argtypes = (c.c_void_p,)
+    kernels.quatrain_draft.argtypes = (c.c_void_p, c.POINTER(DraftCall))
     kernels.quatrain_product.argtypes = (c.c_char_p, c.POINTER(Matrix), c.c_void_p, c.c_int, c.c_void_p)
     kernels.quatrain_decode_rows.restype = None
     kernels.quatrain_decode_rows.argtypes = (c.POINTER(Matrix), c.c_void_p, c.c_int, c.c_void_p)

@@ -72,7 +72,7 @@ class NativeTrunk:
         self.config, self.taps = config, taps
         self.isa = isa or isa_paths()[0]
         self.threads = threads or physical_cores()
-        self._kernels = kernels
+        self.kernels = kernels
         self._tensors = dict(tensors)
         self._tap_layers = np.array(taps, np.int32)
         self._turns = np.empty((0, config.head_dim), np.float32)
@@ -82,8 +82,8 @@ class NativeTrunk:
         handle = kernels.quatrain_trunk_new(c.byref(self._model), self.isa.encode(), self.threads)
         if not handle:
             raise QuatrainError("no memory or no threads for the native kernels")
-        self._handle = c.c_void_p(handle)
-        self._close = weakref.finalize(self, kernels.quatrain_trunk_free, self._handle)
+        self.handle = c.c_void_p(handle)
+        self._close = weakref.finalize(self, kernels.quatrain_trunk_free, self.handle)
 
     @property
     def arithmetic(self) -> str:
@@ -113,7 +113,7 @@ class NativeTrunk:
         tokens = np.ascontiguousarray(ids, np.int32)
         asked = np.array([len(tokens) - 1] if rows is None else rows, np.int32)
         self._check(tokens, asked, start, storage)
-        self._extend_turns(storage.capacity)
+        self.turns(storage.capacity)
         step = self._empty_step(len(tokens), len(asked))
         for first in range(0, len(tokens), CHUNK):
             piece = slice(first, first + CHUNK)
@@ -156,7 +156,7 @@ class NativeTrunk:
             *(address(part[mine]) for part in (step.logits, step.best, step.logprob)),
             *(address(self._tap_layers), len(self.taps), address(taps), address(self._seconds)),
         )
-        if not self._handle or not self._kernels.quatrain_forward(self._handle, c.byref(call)):
+        if not self.handle or not self.kernels.quatrain_forward(self.handle, c.byref(call)):
             raise QuatrainError("no memory or no threads for a forward pass")
 
     def _check(self, tokens: np.ndarray, asked: np.ndarray, start: int, storage: Storage) -> None:
@@ -178,14 +178,25 @@ class NativeTrunk:
         logits = np.empty((asked, self.config.vocab), np.float32)
         return Step(logits, np.zeros(asked, np.int32), np.zeros(asked, np.float32), taps)
 
-    def _extend_turns(self, positions: int) -> None:
-        """Cosines, then sines, of every position up to `positions`: float32 (positions, head_dim)."""
+    def turns(self, positions: int) -> np.ndarray:
+        """Cosines, then sines, of at least the first `positions` positions: float32 (positions, head_dim)."""
         if len(self._turns) >= positions:
-            return
+            return self._turns
         half = self.config.head_dim // 2
         speed = self.config.rope_theta ** (-np.arange(half) / half)
         angle = np.arange(positions)[:, None] * speed
         self._turns = np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        return self._turns
+
+    @property
+    def embedding(self) -> Matrix:
+        """The input embedding, as the kernels see it."""
+        return self._model.embedding
+
+    @property
+    def output(self) -> tuple[str, np.ndarray]:
+        """Kind and packed bytes of the unembedding."""
+        return next((kind, array) for kind in KINDS if (array := self._tensors.get(f"output.{kind}")) is not None)
 
     def _describe(self) -> Model:
         cfg = self.config

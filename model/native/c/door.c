@@ -1,6 +1,6 @@
 /* The doors that Python opens through ctypes. Nothing here touches the interpreter, so ctypes lets other
  * Python threads run meanwhile. */
-#include "trunk.h"
+#include "head.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +49,14 @@ QT_EXPORT void quatrain_trunk_free(qt_trunk *trunk) {
 
 /* 1 on success, 0 when memory or threads are refused. Arguments are checked in Python. */
 QT_EXPORT int quatrain_forward(qt_trunk *trunk, const qt_call *call) { return qt_forward(trunk, call); }
+
+/* A head works with its trunk's kernels and threads, one call at a time with it, and must be freed before it. */
+QT_EXPORT qt_head *quatrain_head_new(const qt_head_model *model, qt_trunk *trunk) { return qt_head_new(model, trunk); }
+
+QT_EXPORT void quatrain_head_free(qt_head *head) { qt_head_free(head); }
+
+/* Tokens proposed, or -1 when memory or threads are refused. */
+QT_EXPORT int quatrain_draft(qt_head *head, const qt_draft_call *call) { return qt_draft(head, call); }
 
 /* out[row][output] = matrix . x[row], through quantised activations: the kernels by themselves, for tests. */
 QT_EXPORT int quatrain_product(const char *path, const qt_matrix *matrix, const float *x, int rows, float *out) {
