@@ -145,9 +145,7 @@ def end_reason(stop: Stop, cache: KVCache, feed: list[int], produced: int, max_t
     return "full" if len(cache) + len(feed) > cache.capacity else None
 
 
-def prefill(
-    trunk: Trunk, cache: KVCache, prompt: tuple[int, ...], stop: Stop, source: DraftSource
-) -> tuple[int, ...]:
+def prefill(trunk: Trunk, cache: KVCache, prompt: tuple[int, ...], stop: Stop, source: DraftSource) -> tuple[int, ...]:
     """Compute the prompt but for its last piece, which is returned: the first round computes it with a draft.
 
     Ends early when `stop` says so.
