@@ -246,7 +246,7 @@ def test_bad_tokenizers(home: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text(TEXT * 9)
     settings = {
         "model_prefix": str(folder / "tokenizer"),
-        "vocab_size": 280,
+        "vocab_size": 300,
         "minloglevel": 2,
         "byte_fallback": True,
         "hard_vocab_limit": False,
