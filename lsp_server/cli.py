@@ -50,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--max-tokens", type=int, help="longest completion")
     one.add_argument("--context-tokens", type=int, help="prompt size")
     one.add_argument("--no-speculation", action="store_true", help="one token per step, for comparison")
+    one.add_argument("--explain", action="store_true", help="colour what each draft had right, pass by pass")
+    one.add_argument("--head", help="a draft head's file; auto: the one that comes with Quatrain; or none")
+    one.add_argument("--temperature", type=float, default=0.0, help="draw tokens; 0, the default, takes the best")
+    one.add_argument("--top-p", type=float, default=1.0, help="draw from the likeliest tokens with this share only")
+    one.add_argument("--seed", type=int, default=0, help="the same seed draws the same")
     one.set_defaults(run=complete)
 
     one = commands.add_parser("bench", parents=[model], help="measure speed, memory and exactness on this machine")
@@ -99,6 +104,38 @@ def add_training(commands: Any, model: argparse.ArgumentParser) -> None:
     one.add_argument("--seed", type=int, default=0)
     one.set_defaults(run=train_task)
 
+    one = tasks.add_parser("states", parents=[folder], help="run the model over the documents, keep what heads read")
+    one.add_argument("--tokens", type=int, default=1_000_000, help="of the training documents, and a twentieth more")
+    one.add_argument("--taps", type=int, nargs="+", default=[6, 12, 18, 24], help="states after so many layers")
+    one.add_argument("--layers", type=int, nargs="+", default=[12, 15, 18, 21, 23], help="keys and values of these")
+    one.set_defaults(run=train_task)
+
+    one = tasks.add_parser("heads", parents=[folder], help="train a draft head on the kept states")
+    one.add_argument("--output", default="head", metavar="FOLDER", help="where it goes, and a stopped run goes on")
+    one.add_argument("--taps", type=int, nargs="+", default=[12, 18, 24], help="states that the head reads")
+    one.add_argument("--attends", type=int, nargs="*", default=[18], help="layers whose keys and values it looks at")
+    one.add_argument("--ffn", type=int, default=1024, help="width of its feed-forward")
+    one.add_argument("--steps", type=int, default=2000)
+    one.add_argument("--ahead", type=int, default=3, help="tokens unrolled in training")
+    one.add_argument("--places", type=int, default=64, help="places taken of each document")
+    one.add_argument("--rate", type=float, default=1e-3, help="greatest learning rate")
+    one.add_argument("--minutes", type=float, default=9.0, help="stop after this time; the same command goes on")
+    one.add_argument("--seed", type=int, default=0)
+    one.set_defaults(run=train_task)
+
+    one = tasks.add_parser("evaluate", parents=[folder], help="draft sources in the live decode loop")
+    one.add_argument("--head", default="auto", metavar="FILE", help="auto: the one that comes with Quatrain; or none")
+    one.add_argument("--sources", nargs="+", default=[], metavar="NAME", help="plain, lookup, head, hybrid")
+    one.add_argument("--peer", choices=["llama.cpp"], help="measure this on the same prompts and file, in turns")
+    one.add_argument("--limit", type=int, default=80, help="prompts")
+    one.add_argument("--tokens", type=int, default=64, help="tokens to write after each")
+    one.add_argument("--json", action="store_true", help="one JSON object")
+    one.set_defaults(run=train_task)
+
+    from quatrain.lsp_server import pretraining
+
+    pretraining.add_tasks(tasks)
+
 
 def train_task(options: argparse.Namespace) -> int:
     from quatrain.lsp_server import training
@@ -119,6 +156,7 @@ def setup(options: argparse.Namespace) -> int:
 
 def complete(options: argparse.Namespace) -> int:
     from quatrain.lsp_server import command
+    from quatrain.model.choose import Sampling
 
     changes: dict[str, Any] = {
         "model": options.model,
@@ -127,8 +165,11 @@ def complete(options: argparse.Namespace) -> int:
         "max_tokens": options.max_tokens,
         "context_tokens": options.context_tokens,
         "speculate": not options.no_speculation,
+        "head": options.head,
     }
-    return command.run(options.positions, changes, options.language, options.json)
+    sampling = Sampling(options.temperature, options.top_p, options.seed) if options.temperature else None
+    shown = command.Shown(options.json, options.explain, sampling)
+    return command.run(options.positions, changes, options.language, shown)
 
 
 def bench(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 
@@ -16,12 +16,25 @@ from quatrain.lsp_server.complete import Completer, Completion
 from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.settings import from_client
 from quatrain.model.api import QuatrainError, Stop
+from quatrain.model.choose import Sampling
+
+if TYPE_CHECKING:
+    from quatrain.model.engine import LocalEngine
 
 FILE_LIMIT = 8_000_000
 """Bytes. Nobody types in larger files, and reading them whole would be slow."""
 
 STDIN = "<standard input>"
 """How `-` arrives here: an argument that begins with a dash would be taken for an option."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What to print, and how to choose tokens: greedily, unless `sampling` says how to draw them."""
+
+    as_json: bool = False
+    explain: bool = False
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +46,7 @@ class Position:
     column: int
 
 
-def run(given: Sequence[str], changes: Mapping[str, Any], language: str | None, as_json: bool) -> int:
+def run(given: Sequence[str], changes: Mapping[str, Any], language: str | None, shown: Shown) -> int:
     """Complete at every position, loading the model once. Raises QuatrainError before loading it if one is bad."""
     settings, problems = from_client({key: value for key, value in changes.items() if value is not None})
     if problems:
@@ -46,14 +59,19 @@ def run(given: Sequence[str], changes: Mapping[str, Any], language: str | None, 
     from quatrain.lsp_server.serving import open_local
 
     with show.progress() as report:
-        completer = Completer(open_local(settings, report))
+        engine = open_local(settings, report)
+        if shown.sampling:
+            cast("LocalEngine", engine).sampling = shown.sampling
+        completer = Completer(engine)
     console = Console(highlight=False, soft_wrap=True)
     for document, offset in places:
         answer = completer.complete(document.snapshot(offset), settings, Stop())  # a person waits
-        if as_json:
+        if shown.as_json:
             sys.stdout.write(json.dumps(as_plain(document, answer), ensure_ascii=False) + "\n")
-        else:
-            show.completion(document, answer, console)
+            continue
+        show.completion(document, answer, console)
+        if shown.explain:
+            show.explanation(answer.trace.rounds, console)
     return 0
 
 

@@ -28,7 +28,7 @@ log = logging.getLogger("quatrain")
 
 OpenEngine = Callable[[Settings, Callable[[str, int, int], None]], Engine]
 """Loads the engine; called on the model thread with a progress callback."""
-ENGINE_SETTINGS = ("model", "arithmetic", "speculate")
+ENGINE_SETTINGS = ("model", "arithmetic", "speculate", "head")
 FILE_LIMIT = 8_000_000
 """Characters; larger documents get no completions."""
 

@@ -41,7 +41,8 @@ def open_local(settings: Settings, report: Callable[[str, int, int], None]) -> E
     """The engine for real use. Imports the model only now, on the model thread."""
     from quatrain.model import checkpoint
 
-    return checkpoint.open_engine(settings.model, settings.arithmetic, report, speculate=settings.speculate)
+    options = {"speculate": settings.speculate, "head": settings.head}
+    return checkpoint.open_engine(settings.model, settings.arithmetic, report, **options)
 
 
 def named_engine(name: str) -> Callable[..., Engine]:

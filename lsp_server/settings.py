@@ -45,6 +45,7 @@ class Settings:
     model: str = setting("", "A known model's name or the path of a GGUF file; empty for the default model.")
     arithmetic: str = setting("auto", "How to compute: `auto`, or a path named by `quatrain bench`.")
     speculate: bool = setting(True, "Verify several drafted tokens per step. Never changes the text.")
+    head: str = setting("auto", "Draft head: `auto` is the one that comes with Quatrain, `none`, or a file.")
     log_level: Literal["error", "warning", "info", "debug"] = setting("info", "How much goes to the log.")
 
 

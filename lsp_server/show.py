@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from quatrain.lsp_server.complete import Completion
 from quatrain.lsp_server.documents import Document
+from quatrain.model.api import Round
 
 LINES_AROUND = 4
 
@@ -82,3 +83,47 @@ def figures(answer: Completion) -> str:
         f"{outcome} · {s['tokens']} tokens in {s['forwards']} steps · "
         f"prompt {s['prompt_tokens']} tokens, {s['reused_tokens']} reused · {ms:.0f} ms"
     )
+
+
+SOURCES = {"head": "magenta", "lookup": "blue", "given": "cyan"}
+"""The colour of what a draft source had right."""
+
+
+def explanation(rounds: Sequence[Round], console: Console) -> None:
+    """The text as the model wrote it: what a draft had right in the colour of its source, then the token that the
+    model added itself, underlined; a bar between forward passes."""
+    body = Text()
+    for r in rounds:
+        if not r.text:
+            continue
+        guessed, added = r.text[: r.guessed], r.text[r.guessed :]
+        body.append(visible(guessed), style=f"bold white on {SOURCES.get(r.source, 'green')}" if guessed else "")
+        body.append(visible(added), style="underline")
+        body.append("\u2502", style="dim yellow")
+    console.print(body)
+    legend = Text("written: ", style="dim")
+    for name, counts in by_source(rounds).items():
+        drafted, accepted = counts
+        legend.append(f" {name} ", style=f"bold white on {SOURCES.get(name, 'green')}")
+        legend.append(f" {accepted} of {drafted} drafted tokens right  ", style="dim")
+    forwards = [r for r in rounds if r.tokens]
+    tokens = sum(len(r.tokens) for r in forwards)
+    legend.append(" the model itself ", style="underline")
+    legend.append(f" one a pass: {tokens} tokens in {len(forwards)} passes, ", style="dim")
+    legend.append(f"{tokens / max(len(forwards), 1):.2f} a pass", style="bold")
+    console.print(legend)
+
+
+def by_source(rounds: Sequence[Round]) -> dict[str, tuple[int, int]]:
+    """Drafted and accepted tokens of each source."""
+    found: dict[str, tuple[int, int]] = {}
+    for r in rounds:
+        if r.drafted:
+            drafted, accepted = found.get(r.source, (0, 0))
+            found[r.source] = drafted + r.drafted, accepted + r.accepted
+    return found
+
+
+def visible(text: str) -> str:
+    """Line ends can be seen."""
+    return text.replace("\n", "\u21b5\n")

@@ -7,8 +7,10 @@ there comes from the product's own context. Knows files and trees; the training 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING
 from quatrain.lsp_server import context
 from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.evaluate.holes import punch
+from quatrain.model.api import QuatrainError
+from quatrain.model.native.trunk import physical_cores
 from quatrain.model.train.examples import Example
 
 if TYPE_CHECKING:
@@ -129,5 +133,79 @@ def corpus(options: argparse.Namespace) -> Iterable[str]:
     yield "draft vocabulary: " + ", ".join(f"{n} cover {share:.1%}" for n, share in shares)
 
 
-TASKS = {"corpus": corpus}
+def states(options: argparse.Namespace) -> Iterable[str]:
+    """`quatrain train states`."""
+    from quatrain.lsp_server import show
+    from quatrain.model import checkpoint, tokenizer
+    from quatrain.model.train import examples as packing
+    from quatrain.model.train import states
+
+    folder = Path(options.corpus)
+    with show.progress() as report:
+        model = checkpoint.converted(options.model, options.arithmetic, report)
+        vocabulary = tokenizer.load(model.folder)
+        trunk = checkpoint.open_trunk(model, tuple(options.taps))
+        for part, tokens in (("held", options.tokens // 20), ("train", options.tokens)):
+            packed = packing.load(folder / f"{part}.safetensors", packing.identity(vocabulary))
+            longest = int((packed.starts[1:] - packed.starts[:-1]).max())
+            watcher = states.Watcher(trunk, vocabulary, options.layers, longest)
+            states.collect(watcher, packed, folder / "states" / part, tokens, report)
+    yield f"states are in {folder / 'states'}"
+
+
+def heads(options: argparse.Namespace) -> Iterable[str]:
+    """`quatrain train heads`."""
+    from quatrain.lsp_server import show
+    from quatrain.model import checkpoint, tokenizer
+    from quatrain.model.train import examples as packing
+    from quatrain.model.train import head_run, states
+    from quatrain.model.train.head_trainer import Recipe
+
+    folder, output = Path(options.corpus), Path(options.output)
+    with show.progress() as report:
+        model = checkpoint.converted(options.model, options.arithmetic, report)
+        words, opened = tokenizer.load(model.folder), checkpoint.open_trunk(model)
+        rows = head_run.rows_of(opened, "output"), head_run.rows_of(opened, "embedding")
+        trunk = head_run.Trunk(checkpoint.trunk_of(model), opened.config, *rows, words.special)
+        vocabulary = packing.load_ids(folder / "vocabulary.safetensors", packing.identity(words))
+        config = head_run.config_of(opened.config, options.taps, options.attends, options.ffn)
+        recipe = Recipe(options.steps, options.ahead, places=options.places, rate=options.rate, seed=options.seed)
+        stored = head_run.Stored(folder / "states", *states.stored(folder / "states" / "train"))
+        run = head_run.run(trunk, config, recipe, vocabulary, stored, output, options.minutes, report)
+        with (output.parent / (output.name + ".jsonl")).open("a", encoding="utf-8") as log:
+            for figures in run:
+                log.write(json.dumps(figures) + "\n")
+                log.flush()
+                yield " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+def evaluate(options: argparse.Namespace) -> Iterable[str]:
+    """`quatrain train evaluate`."""
+    from quatrain.lsp_server import show, training_table
+    from quatrain.model import checkpoint
+    from quatrain.model.train import examples as packing
+    from quatrain.model.train import live
+
+    with show.progress() as report:
+        engine = checkpoint.open_engine(options.model, options.arithmetic, report, head=options.head)
+        packed = packing.load(Path(options.corpus) / "held.safetensors", packing.identity(engine.vocabulary))
+        known = live.sources(engine)
+        chosen = options.sources or list(known)
+        if unknown := [name for name in chosen if name not in known]:
+            raise QuatrainError(f"no draft source {unknown[0]!r} here; there are {', '.join(known)}")
+        contenders = {name: live.own(engine, name, known[name]) for name in chosen}
+        if options.peer:
+            path = checkpoint.locate(options.model, report).path
+            for lookup in (False, True):
+                one = live.llama(path, physical_cores(), engine.cache.capacity, lookup)
+                contenders["llama.cpp" + " n-gram" * lookup] = one
+        answers = [a for each in live.run(contenders, packed, options.limit, options.tokens, report) for a in each]
+    found = live.tables(answers)
+    if options.json:
+        yield json.dumps({"date": date.today().isoformat(), "contenders": found}, indent=1)
+    else:
+        yield training_table.render(found)
+
+
+TASKS = {"corpus": corpus, "states": states, "heads": heads, "evaluate": evaluate}
 """By the name on the command line."""

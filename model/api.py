@@ -40,7 +40,8 @@ class Round:
     characters only: bytes of an unfinished character wait for the next round. `probs` are the model's own
     probabilities of `tokens`. `drafted` and `accepted` count proposed and confirmed draft tokens, `source`
     names the draft source. `ended` is set in the last round of a stream and says why it ended. In the first
-    round `reused` and `prompted` count the prompt tokens found in the cache and those computed.
+    round `reused` and `prompted` count the prompt tokens found in the cache and those computed. The first `guessed`
+    characters of `text` come from accepted draft tokens.
     """
 
     tokens: tuple[int, ...]
@@ -54,6 +55,7 @@ class Round:
     prompted: int = 0
     prefill_ms: float = 0.0
     ms: float = 0.0
+    guessed: int = 0
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from quatrain.model import fallback, fetch, gpu, native, step_costs, tokenizer
+from quatrain.model import fallback, fetch, gpu, heads, native, step_costs, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.converting import CONVERTERS, write_heads
@@ -71,22 +71,36 @@ def open_engine(name: str, arithmetic: Arithmetic, report: fetch.Report, **optio
 
     Raises QuatrainError with what to do about it.
     """
+    return open_converted(converted(name, arithmetic, report), report, **options)
+
+
+def converted(name: str, arithmetic: Arithmetic, report: fetch.Report) -> Converted:
+    """The converted form of the model `name`, made first where it is not there yet."""
     wanted = candidates(arithmetic)
-    return open_converted(ready(name, wanted, report) or prepare(name, wanted, report), report, **options)
+    return ready(name, wanted, report) or prepare(name, wanted, report)
+
+
+def open_trunk(model: Converted, taps: tuple[int, ...] = ()) -> Trunk:
+    """The trunk of converted files. `taps` are the layers whose states it is to show."""
+    _, config = read_card(model.folder)
+    opener = OPENERS["native" if path_of(model.arithmetic) else model.arithmetic]
+    return opener(config, model.folder / "weights.safetensors", path_of(model.arithmetic), taps)
 
 
 def open_converted(model: Converted, report: fetch.Report, **options: Any) -> LocalEngine:
     """An engine over converted files, with the step costs that were measured for it, if they were."""
     report(f"loading {model.name}", 0, 0)
-    _, config = read_card(model.folder)
-    opener = OPENERS["native" if path_of(model.arithmetic) else model.arithmetic]
-    count = head_count(model.folder)
-    taps = (config.layers - 1,) if count else ()
-    trunk = opener(config, model.folder / "weights.safetensors", path_of(model.arithmetic), taps)
-    if count:
+    option, own = options.pop("head", heads.SHIPPED), head_count(model.folder)
+    if own and option == heads.SHIPPED:
         from quatrain.model import independent_heads
 
-        options = {"heads": independent_heads.load(model.folder / "heads.safetensors", trunk, count)} | options
+        trunk = open_trunk(model, (read_card(model.folder)[1].layers - 1,))
+        options["head"] = independent_heads.load(model.folder / "heads.safetensors", trunk, own)
+    else:
+        file = heads.found(trunk_of(model), option)
+        trunk = open_trunk(model, file.config.taps if file else ())
+        if file:
+            options["head"] = heads.source_over(file, trunk)
     known = step_costs.load(model.folder, step_costs.key_of(trunk.arithmetic))
     costs = {"costs": known} if known else {}
     return LocalEngine(trunk, tokenizer.load(model.folder), model.name, **costs | options)
@@ -176,7 +190,8 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
         CONVERTERS[kind](source, partial / "weights.safetensors", report)
         if source.head_count:
             write_heads(source, kind, partial / "heads.safetensors")
-        card = {"arithmetic": kind, "model": model.name, "config": asdict(source.config), "heads": source.head_count}
+        about = {"model": model.name, "sha256": sha256_of(model), "heads": source.head_count}
+        card = {"arithmetic": kind, "config": asdict(source.config)} | about
         (partial / "card.json").write_text(json.dumps(card, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
@@ -184,6 +199,26 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return Converted(folder, model.name, chosen)
+
+
+def sha256_of(model: Model) -> str:
+    """Of the model's file, or of all that a folder has of weights: what draft heads know their trunk by."""
+    known = fetch.MODELS.get(model.name)
+    if known is not None:
+        return known.sha256
+    kinds = {".safetensors", ".pth"}
+    files = [model.path] if model.path.is_file() else sorted(f for f in model.path.iterdir() if f.suffix in kinds)
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
+
+
+def trunk_of(model: Converted) -> str:
+    """The sha256 of the file that a converted model came from; empty where its card does not say."""
+    known = fetch.MODELS.get(model.name)
+    return known.sha256 if known else json.loads((model.folder / "card.json").read_text()).get("sha256", "")
 
 
 def read_card(folder: Path) -> tuple[str, ModelConfig]:
@@ -197,12 +232,12 @@ def head_count(folder: Path) -> int:
     return json.loads((folder / "card.json").read_text()).get("heads", 0)
 
 
-def open_native(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...]) -> Trunk:
+def open_native(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
     """Our kernels over memory-mapped packed weights."""
     return native.NativeTrunk(config, native.open_packed(weights), isa=path, taps=taps)
 
 
-def open_torch(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...]) -> Trunk:
+def open_torch(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
     """A torch trunk over memory-mapped weights."""
     import torch
     from safetensors.torch import load_file
@@ -215,7 +250,7 @@ def open_torch(config: ModelConfig, weights: Path, path: str | None, taps: tuple
     return Transformer(config, aligned, taps)
 
 
-def open_cuda(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...]) -> Trunk:
+def open_cuda(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
     """A torch trunk on an NVIDIA GPU, steps recorded as graphs."""
     import torch
     from safetensors.torch import load_file
@@ -230,7 +265,7 @@ def open_cuda(config: ModelConfig, weights: Path, path: str | None, taps: tuple[
     return CudaTransformer(config, load_file(weights, device="cuda"), taps)
 
 
-def open_mps(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...]) -> Trunk:
+def open_mps(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
     """A torch trunk on an Apple GPU. Not tested by us; `auto` does not choose it."""
     import torch
     from safetensors.torch import load_file

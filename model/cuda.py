@@ -26,11 +26,13 @@ MOST_ROWS = 9
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Of every row of a step, on the device: logits (n, vocab) float32, best (n,), logprob (n,) float32."""
+    """Of every row of a step, on the device: logits (n, vocab) float32, best (n,), logprob (n,) float32, and the
+    tapped states (n, taps, width) float32 if there are any."""
 
     logits: Tensor
     best: Tensor
     logprob: Tensor
+    taps: Tensor | None = None
 
 
 Compute: TypeAlias = Callable[[], Outputs]
@@ -96,16 +98,17 @@ class StaticTransformer(Transformer):
 
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], start: int, storage: Storage, rows: Sequence[int] | None = None) -> Step:
-        """See `Transformer.forward`. Passes of more rows than were recorded, and tapped ones, run as they come."""
+        """See `Transformer.forward`. Passes of more rows than were recorded run as they come."""
         n = len(ids)
-        if n > self.most_rows or self.taps or not isinstance(storage, StaticStorage):
+        if n > self.most_rows or not isinstance(storage, StaticStorage):
             return super().forward(ids, start, storage, rows)
         if start + n > storage.capacity:
             raise ValueError(f"{start} + {n} positions exceed the cache's {storage.capacity}")
         outputs = self.step(torch.tensor([list(ids), list(range(start, start + n))]), storage)
         asked = [n - 1] if rows is None else list(rows)
         logits, best, logprob = (part.cpu().numpy() for part in (outputs.logits, outputs.best, outputs.logprob))
-        return Step(logits[asked], best[asked].astype("int32"), logprob[asked])
+        taps = None if outputs.taps is None else outputs.taps.cpu().numpy()
+        return Step(logits[asked], best[asked].astype("int32"), logprob[asked], taps)
 
     def step(self, inputs: Tensor, storage: StaticStorage) -> Outputs:
         """One step; `inputs` (2, n) as in `RecordedStep`, on the host."""
@@ -120,11 +123,11 @@ class StaticTransformer(Transformer):
 
     def compute(self, inputs: Tensor, storage: Storage) -> Outputs:
         """The step itself: nothing in it depends on the values in `inputs` or asks for one on the host."""
-        x, _ = self.states(inputs[0], Everything(storage, inputs[1], (self.cos, self.sin)))
+        x, taps = self.states(inputs[0], Everything(storage, inputs[1], (self.cos, self.sin)))
         logits = self.linear(x, "output.weight").float()  # (n, vocab)
         best = logits.argmax(-1)
         logprob = logits.gather(-1, best[:, None])[:, 0] - logits.logsumexp(-1)
-        return Outputs(logits, best, logprob)
+        return Outputs(logits, best, logprob, None if taps is None else taps.float())
 
     def record(self, compute: Compute) -> Compute:
         """How to run `compute` again and again: here, by calling it."""

@@ -1,22 +1,20 @@
 """The decode loop: prefill what is not cached, then rounds of draft, verify, accept, truncate.
 
-Greedy and lossless: the tokens are those of plain decoding, whatever the drafts (blockwise parallel decoding,
+Lossless: the tokens are those of plain decoding, whatever the drafts (blockwise parallel decoding,
 Stern et al. 2018; self-speculation, Gloeckle et al. 2024 section 3.2). Knows ids and bytes, no syntax.
 """
 
 from __future__ import annotations
 
 import codecs
-import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from quatrain.model.api import EndReason, Prompt, Round, Stop
 from quatrain.model.cache import KVCache
+from quatrain.model.choose import Chooser, Sampling
 from quatrain.model.draft import Draft, DraftSource
 from quatrain.model.draft_length import DraftLengths
 from quatrain.model.tokenizer import Vocabulary
@@ -53,20 +51,7 @@ class Writer:
         return self.decoder.decode(raw[swallowed:], final)
 
 
-def choose(step: Step, row: int, forced: bytes, vocabulary: Vocabulary) -> tuple[int, float]:
-    """The token to say at `row` and its probability: the best one, or the best that agrees with `forced`."""
-    if not forced:
-        return int(step.best[row]), math.exp(step.logprob[row])
-    allowed = vocabulary.compatible(forced)
-    logits = step.logits[row][allowed]  # (allowed,)
-    best = int(logits.argmax())
-    share = np.exp(logits - logits[best], dtype=np.float64).sum()
-    return int(allowed[best]), 1.0 / float(share)
-
-
-def verify(
-    step: Step, draft: tuple[int, ...], forced: bytes, vocabulary: Vocabulary
-) -> tuple[list[int], list[float], int]:
+def verify(step: Step, draft: tuple[int, ...], forced: bytes, choose: Chooser) -> tuple[list[int], list[float], int]:
     """What the model says at each row for as long as it agrees with the draft, plus the token after.
 
     Row i of `step` stands before draft[i]. Returns the ids said, their probabilities, and how many of the
@@ -75,12 +60,12 @@ def verify(
     said: list[int] = []
     probs: list[float] = []
     for row in range(len(draft) + 1):
-        token, prob = choose(step, row, forced, vocabulary)
+        token, prob = choose(step, row, forced)
         said.append(token)
         probs.append(prob)
-        if token in vocabulary.special or row == len(draft) or token != draft[row]:
+        if token in choose.vocabulary.special or row == len(draft) or token != draft[row]:
             break
-        forced = forced[len(vocabulary.bytes_of(token)) :]
+        forced = forced[len(choose.vocabulary.bytes_of(token)) :]
     return said, probs, len(said) - 1
 
 
@@ -94,11 +79,13 @@ def rounds(
     source: DraftSource,
     max_draft: int = 8,
     lengths: DraftLengths | None = None,
+    sampling: Sampling | None = None,
 ) -> Generator[Round, None, None]:
     """Decode after `prompt`, a `Round` per forward pass, until an end token, `max_tokens`, a full cache or `stop`.
 
     The cache always holds exactly what was accepted, so closing the iterator at any round is safe. `lengths`
-    chooses how much of a draft is verified, up to `max_draft`; without it all of it is.
+    chooses how much of a draft is verified, up to `max_draft`; without it all of it is. `sampling` draws from the
+    model's distribution in place of always taking its best token.
     Raises ValueError when the prompt does not fit into the cache.
     """
     if not prompt.tokens or len(prompt.tokens) >= cache.capacity:
@@ -107,7 +94,7 @@ def rounds(
     reused = cache.reuse(prompt.tokens[:-1])
     feed = list(prefill(trunk, cache, prompt.tokens, stop, source))
     tokens, start = list(prompt.tokens), len(prompt.tokens)
-    writer = Writer(vocabulary, prompt.forced)
+    writer, choose = Writer(vocabulary, prompt.forced), Chooser(vocabulary, sampling)
     first = True
     while (reason := end_reason(stop, cache, feed, len(tokens) - start, max_tokens)) is None:
         begin = began if first else time.perf_counter()
@@ -116,7 +103,7 @@ def rounds(
         draft = lengths.trim(draft, len(feed)) if lengths else draft
         rows = range(len(feed) - 1, len(feed) + len(draft.tokens))
         step = trunk.forward([*feed, *draft.tokens], len(cache), cache.storage, rows)
-        said, probs, accepted = verify(step, draft.tokens, writer.forced, vocabulary)
+        said, probs, accepted = verify(step, draft.tokens, writer.forced, choose)
         if step.taps is not None:
             source.observe(len(cache), step.taps[: len(feed) + accepted])
         cache.extend([*feed, *draft.tokens[:accepted]])
@@ -128,8 +115,10 @@ def rounds(
         feed = said[-1:]
         ms = (time.perf_counter() - begin) * 1000
         counts = (reused, start - reused, ms) if first else (0, 0, 0.0)
-        text, settled = writer.write(kept, final=ended is not None), tuple(probs[: len(kept)])
-        yield Round(kept, text, settled, len(draft.tokens), accepted, draft.source, ended, *counts, ms=ms)
+        guessed, settled = writer.write(kept[:accepted], final=False), tuple(probs[: len(kept)])
+        text = guessed + writer.write(kept[accepted:], final=ended is not None)
+        numbers = (len(draft.tokens), accepted, draft.source, ended)
+        yield Round(kept, text, settled, *numbers, *counts, ms=ms, guessed=len(guessed))
         if ended:
             return
         first = False

@@ -15,10 +15,12 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Proposed ids, with the name of the source that proposed them."""
+    """Proposed ids, with the name of the source that proposed them, and how probable it finds each of them given
+    those before, where it can tell."""
 
     tokens: tuple[int, ...] = ()
     source: str = "none"
+    probs: tuple[float, ...] = ()
 
 
 class DraftSource(Protocol):

@@ -6,6 +6,8 @@ can make decoding faster or slower and never changes its output.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quatrain.model.draft import Draft
@@ -42,6 +44,17 @@ def best_length(costs: StepCosts, rate: float, most: int, pending: int = 1, draf
     return max(range(most + 1), key=pace.__getitem__)
 
 
+def surest_length(costs: StepCosts, probs: Sequence[float], pending: int = 1) -> int:
+    """As `best_length`, where token i is right with probability `probs[i]` given that those before it are.
+
+    >>> surest_length(StepCosts((10.0, 11.0, 12.0), 100.0), (0.9, 0.05))
+    1
+    """
+    chances = [math.prod(probs[:k]) for k in range(len(probs) + 1)]
+    pace = [sum(chances[: k + 1]) / costs.of(pending + k) for k in range(len(probs) + 1)]
+    return max(range(len(pace)), key=pace.__getitem__)
+
+
 @dataclass(slots=True)
 class Record:
     """Verified tokens of one source, the older ones counting less."""
@@ -66,9 +79,17 @@ class DraftLengths:
         return self.records.setdefault(source, Record())
 
     def trim(self, draft: Draft, pending: int) -> Draft:
-        """The part of `draft` that is worth verifying together with `pending` other rows."""
-        length = best_length(self.costs, self.record(draft.source).rate, len(draft.tokens), pending)
-        return draft if length == len(draft.tokens) else Draft(draft.tokens[:length], draft.source)
+        """The part of `draft` that is worth verifying together with `pending` other rows.
+
+        A source that says how sure it is of each token is believed; another is judged by what it achieved.
+        """
+        if draft.probs:
+            length = surest_length(self.costs, draft.probs, pending)
+        else:
+            length = best_length(self.costs, self.record(draft.source).rate, len(draft.tokens), pending)
+        return (
+            draft if length == len(draft.tokens) else Draft(draft.tokens[:length], draft.source, draft.probs[:length])
+        )
 
     def learn(self, draft: Draft, accepted: int) -> None:
         """Take in that the first `accepted` tokens of `draft` were right, and the next, if there is one, wrong.

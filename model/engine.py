@@ -5,13 +5,14 @@ Owned by one thread. Knows prompts and tokens, neither documents nor syntax.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quatrain.model import decode, fim
 from quatrain.model.api import Prompt, Round, Stop
 from quatrain.model.cache import KVCache
+from quatrain.model.choose import Sampling
 from quatrain.model.draft import DraftSource, FirstOf, GivenDraft, LookupDraft, NoDraft
 from quatrain.model.draft_length import DraftLengths
 from quatrain.model.step_costs import DEFAULT, StepCosts
@@ -39,19 +40,22 @@ class LocalEngine:
         heal: bool = True,
         max_draft: int = 8,
         costs: StepCosts = DEFAULT,
-        heads: DraftSource | None = None,
+        head: Callable[[Any], DraftSource] | None = None,
     ) -> None:
+        """`head` makes a draft source over the cache's storage; the trunk must tap what it reads. Greedy, until
+        `sampling` is set."""
         self.trunk = trunk
         self.vocabulary = vocabulary
         self.name = name
         self.layout = fim.layout_for(vocabulary)
         capacity = min(capacity, trunk.config.max_positions)
         self.cache = KVCache(trunk.allocate(capacity), capacity)
+        self.sampling: Sampling | None = None
         self.speculate = speculate
         self.heal = heal
         self.max_draft = max_draft
         self.lookup = LookupDraft()
-        self.heads = heads
+        self.head = head(self.cache.storage) if head else None
         self.lengths = DraftLengths(costs)
         self.count = lru_cache(maxsize=64)(self._count)
 
@@ -94,15 +98,20 @@ class LocalEngine:
             self.source(prompt, draft),
             self.max_draft,
             self.lengths,
+            self.sampling,
         )
 
     def source(self, prompt: Prompt, draft: str) -> DraftSource:
-        """What was expected comes first, then what stands in the text already, then what the model's heads say."""
+        """What was expected comes first, then what stands in the text already."""
         if not self.speculate:
             return NoDraft()
         expected = prompt.forced.decode("utf-8", errors="replace") + clean(draft)
         given = [GivenDraft(self.vocabulary.encode(expected))] if expected else []
-        return FirstOf(*given, self.lookup, *([self.heads] if self.heads else []))
+        return FirstOf(*given, self.sources(self.lookup))
+
+    def sources(self, lookup: LookupDraft) -> DraftSource:
+        """A repetition first, if it is long enough to be believed; else the head; else nothing."""
+        return FirstOf(lookup, self.head) if self.head else lookup
 
     def _count(self, text: str) -> int:
         """Number of tokens of `text`. Asked again and again for what stands around the cursor."""
@@ -119,6 +128,7 @@ class LocalEngine:
             "vocabulary": self.vocabulary.size,
             "capacity": self.cache.capacity,
             "prompt_tokens_per_s": round(self.lengths.costs.prompt_tokens_per_s),
+            "head": "none" if self.head is None else type(self.head).__name__,
         }
 
 

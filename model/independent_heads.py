@@ -7,10 +7,10 @@ states, neither text nor verification.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -59,17 +59,19 @@ class IndependentHeads:
         state = self.last[:limit]
         if not self.normalised:
             state = self.layers.norm(state, "output_norm.weight")
-        logits = self.layers.linear(state, "output.weight")  # (heads, vocab)
-        return Draft(tuple(logits.argmax(-1).tolist()), "heads")
+        logits = self.layers.linear(state, "output.weight").float()  # (heads, vocab)
+        best, ids = logits.max(-1)
+        probs = (best - logits.logsumexp(-1)).exp()
+        return Draft(tuple(ids.tolist()), "heads", tuple(probs.tolist()))
 
 
-def load(file: Path, trunk: Trunk, count: int) -> IndependentHeads:
-    """The heads of a converted model. They compute where the trunk does and share its norm and output if it is
-    torch's; our kernels' are written beside the heads."""
+def load(file: Path, trunk: Trunk, count: int) -> Callable[[Any], IndependentHeads]:
+    """What makes the draft source of a converted model's own heads. They compute where the trunk does and share its
+    norm and output if it is torch's; our kernels' are written beside the heads."""
     shared: Mapping[str, Tensor] = getattr(trunk, "weights", {})
-    device = str(shared["output_norm.weight"].device) if shared else "cpu"
-    weights = load_file(file, device=device)
+    weights = load_file(file, device=str(shared["output_norm.weight"].device) if shared else "cpu")
     weights = {name: t.clone() if t.dtype == torch.int8 else t for name, t in weights.items()}  # see open_torch
     weights |= {name: t for name, t in shared.items() if name.startswith("output")}
-    capacity = min(CAPACITY, trunk.config.max_positions)
-    return IndependentHeads(trunk.config, weights, count, trunk.config.layers - 1, capacity)
+    config = trunk.config
+    capacity = min(CAPACITY, config.max_positions)
+    return lambda storage: IndependentHeads(config, weights, count, config.layers - 1, capacity)

@@ -34,6 +34,10 @@ class Storage:
     def capacity(self) -> int:
         return self.keys.shape[2]
 
+    def past(self, layer: int, length: int) -> tuple[Tensor, Tensor]:
+        """A layer's keys (already turned) and values of the first `length` positions: (kv_heads, length, dim)."""
+        return self.keys[layer, :, :length], self.values[layer, :, :length]
+
 
 class Growing:
     """Rows at start..start+n of the cache; attention reads exactly what was written so far.
@@ -126,11 +130,13 @@ class Transformer:
         return x + self.feed_forward(self.norm(x, f"blk.{layer}.ffn_norm.weight"), layer)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        rows = self.weights["output.weight" if "token_embd.weight" not in self.weights else "token_embd.weight"]
-        x = rows[tokens]
-        if rows.dtype == torch.int8:
-            x = x.to(self.dtype) * self.weights["output.weight.scale"][tokens, None]
-        return x.to(self.dtype)
+        return self.rows("output.weight" if "token_embd.weight" not in self.weights else "token_embd.weight", tokens)
+
+    def rows(self, name: str, numbers: Tensor) -> Tensor:
+        """Rows (n, in) of a weight, as the floats they mean."""
+        weight = self.weights[name]
+        rows = weight[numbers].to(self.dtype)
+        return rows * self.weights[name + ".scale"][numbers, None] if weight.dtype == torch.int8 else rows
 
     def linear(self, x: Tensor, name: str) -> Tensor:
         """x (n, in) times the transposed weight (out, in), plus the bias if there is one."""

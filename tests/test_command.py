@@ -115,3 +115,38 @@ def test_a_real_engine_from_a_file(home: Path, tmp_path: Path, capsys: pytest.Ca
     assert "tokens in" in capsys.readouterr().out
     assert cli.main(["setup", "--model", str(model), "--arithmetic", "torch-f32"]) == 0
     assert "tiny: ready, arithmetic torch-f32" in capsys.readouterr().out
+
+
+def test_explain_shows_who_wrote_what(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from quatrain.lsp_server import show
+    from quatrain.model.api import Round
+
+    rounds = [
+        Round((1,), "def", drafted=0, accepted=0),
+        Round((2, 3, 4), " total(", drafted=4, accepted=2, source="head", guessed=5),
+        Round((5, 6), "a):\n", drafted=1, accepted=1, source="lookup", guessed=2),
+        Round((), "", ended="length"),
+    ]
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=100)
+    show.explanation(rounds, console)
+    out = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b[1;37;45m tota\x1b[0m\x1b[4ml(\x1b[0m" in out  # the head's part, then the model's own token
+    assert "\x1b[1;37;44ma)\x1b[0m\x1b[4m:↵" in out
+    plain = Console(file=io.StringIO(), width=120)
+    show.explanation(rounds, plain)
+    text = plain.file.getvalue()  # type: ignore[attr-defined]
+    assert text.startswith("def│ total(│a):↵")
+    assert "2 of 4 drafted tokens right" in text and "6 tokens in 3 passes, 2.00 a pass" in text
+
+
+def test_temperature_and_head_reach_the_engine(
+    tmp_path: Path, scripted: list[ScriptedEngine], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = source(tmp_path)
+    assert cli.main(["complete", f"{path}:2:5", "--temperature", "0.7", "--top-p", "0.9", "--seed", "4"]) == 0
+    sampling = scripted[0].sampling  # type: ignore[attr-defined]
+    assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.7, 0.9, 4)
+    assert cli.main(["complete", f"{path}:2:5", "--temperature", "-1"]) == 2
+    assert "temperature must be above 0" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from tiny import tiny_engine
 
 from quatrain.model import decode
 from quatrain.model.api import Prompt, Round, Stop
+from quatrain.model.choose import Chooser
 from quatrain.model.draft import Draft, DraftSource, FirstOf, GivenDraft, LookupDraft, NoDraft, TextDraft
 from quatrain.model.engine import LocalEngine
 from quatrain.model.transformer import Transformer
@@ -138,7 +139,7 @@ def test_end_token_length_and_full_cache_end_the_stream() -> None:
     _, got = run(small, Prompt(tuple(range(1, 18))), NoDraft(), tokens=40)
     assert got[-1].ended == "full"
     end = max(ENGINE.vocabulary.special)
-    step = decode.verify(fake_step([5, end, 7]), (5, end), b"", ENGINE.vocabulary)
+    step = decode.verify(fake_step([5, end, 7]), (5, end), b"", Chooser(ENGINE.vocabulary))
     assert step == ([5, end], [pytest.approx(1.0), pytest.approx(1.0)], 1)
 
 

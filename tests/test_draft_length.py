@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from tiny import tiny_engine
 from quatrain.model import draft_length, step_costs
 from quatrain.model.api import Stop
 from quatrain.model.draft import Draft
-from quatrain.model.draft_length import DraftLengths, best_length, expected_tokens
+from quatrain.model.draft_length import DraftLengths, best_length, expected_tokens, surest_length
 from quatrain.model.step_costs import DEFAULT, StepCosts
 
 COSTS = st.builds(
@@ -39,6 +40,18 @@ def test_no_other_length_is_better(costs: StepCosts, rate: float, most: int, pen
 @given(COSTS, st.integers(0, 15))
 def test_a_source_that_is_never_right_is_not_verified(costs: StepCosts, most: int) -> None:
     assert best_length(costs, 0.0, most) == 0
+
+
+@given(COSTS, st.lists(st.floats(0.01, 1), max_size=8), st.integers(1, 40))
+def test_a_sure_source_is_believed(costs: StepCosts, probs: list[float], pending: int) -> None:
+    chosen = surest_length(costs, probs, pending)
+    chances = [math.prod(probs[:k]) for k in range(len(probs) + 1)]
+    pace = [sum(chances[: k + 1]) / costs.of(pending + k) for k in range(len(probs) + 1)]
+    assert pace[chosen] == max(pace)
+    lengths = DraftLengths(costs)
+    lengths.learn(Draft((1, 2, 3), "head"), 0)  # a bad record does not count against what it says
+    draft = lengths.trim(Draft(tuple(range(len(probs))), "head", tuple(probs)), pending)
+    assert len(draft.tokens) == len(draft.probs) == (chosen if probs else 0)
 
 
 def test_free_rows_take_everything_and_dear_ones_nothing() -> None:

@@ -46,7 +46,7 @@ def ids_of(count: int, vocab: int = 320, seed: int = 1) -> list[int]:
 def test_every_head_says_what_the_reference_says(home: Path, tmp_path: Path, n: int, dtype: torch.dtype) -> None:
     meta = random_meta(n, dtype=dtype)
     engine = open_folder(meta.write(tmp_path))
-    trunk, heads, ids = engine.trunk, engine.heads, ids_of(40)
+    trunk, heads, ids = engine.trunk, engine.head, ids_of(40)
     expected = meta.all_logits(ids).numpy()  # (positions, n, vocab)
     storage: Any = trunk.allocate(64)
     step = trunk.forward(ids, 0, storage, range(len(ids)))
@@ -66,9 +66,9 @@ def test_every_head_says_what_the_reference_says(home: Path, tmp_path: Path, n: 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
 def test_right_heads_give_several_tokens_a_pass(home: Path, tmp_path: Path, arithmetic: str) -> None:
     engine = open_folder(right_meta().write(tmp_path), arithmetic)
-    assert engine.heads is not None
+    assert engine.head is not None
     plain, slow = run(engine, [20, 21, 22], NoDraft())
-    fast_tokens, fast = run(engine, [20, 21, 22], engine.heads)
+    fast_tokens, fast = run(engine, [20, 21, 22], engine.head)
     assert plain == fast_tokens == list(range(23, 47))
     assert (passes(slow), passes(fast)) == (24, 7)  # one without a draft, then four tokens each: 1 + 4 * 6 >= 24
     assert {r.source for r in fast[1:-1]} == {"heads"}
@@ -80,18 +80,18 @@ def test_heads_never_change_the_output(home: Path, tmp_path: Path, arithmetic: s
     """Random heads over a random trunk are wrong nearly always; half of them right is the harder case."""
     meta = random_meta(seed=seed)
     engine = open_folder(meta.write(tmp_path), arithmetic)
-    assert engine.heads is not None
+    assert engine.head is not None
     for length in (1, 5, 300, 40):  # 300: more than one piece; 40: back to an earlier text
         ids = ids_of(min(length, 200), seed=length)
         plain, _ = run(engine, ids, NoDraft(), 16)
-        assert run(engine, ids, engine.heads, 16)[0] == plain
-        assert run(engine, ids[: len(ids) // 2 + 1], engine.heads, 16)[1][-1].ended  # forgets, then shows again
-        assert run(engine, ids, engine.heads, 16)[0] == plain
+        assert run(engine, ids, engine.head, 16)[0] == plain
+        assert run(engine, ids[: len(ids) // 2 + 1], engine.head, 16)[1][-1].ended  # forgets, then shows again
+        assert run(engine, ids, engine.head, 16)[0] == plain
 
 
 def test_a_forgotten_tail_is_shown_again(home: Path, tmp_path: Path) -> None:
     engine = open_folder(right_meta().write(tmp_path))
-    heads = engine.heads
+    heads = engine.head
     assert isinstance(heads, IndependentHeads)
     run(engine, list(range(30, 60)), heads)
     tokens, rounds = run(engine, [*range(30, 50), 99], heads, 12)

@@ -93,7 +93,7 @@ class NativeHead:
             self._blocks,
             *last,
             address(ids),
-            self.trunk.embedding,
+            self.trunk.matrix("embedding"),
         )
 
     def _keep(self, array: np.ndarray) -> np.ndarray:

@@ -43,6 +43,11 @@ class Storage:
     keys: np.ndarray
     values: np.ndarray
 
+    def past(self, layer: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """A layer's keys (already turned) and values of the first `length` positions: (kv_heads, length, dim)."""
+        keys = self.keys[layer].swapaxes(-1, -2)  # (kv_heads, blocks of 16, 16, dim)
+        return keys.reshape(*self.values.shape[1:])[:, :length], self.values[layer, :, :length]
+
 
 class NativeTrunk:
     """A Llama- or Qwen2-family trunk on packed weights (see packed.py).
@@ -188,10 +193,9 @@ class NativeTrunk:
         self._turns = np.concatenate([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
         return self._turns
 
-    @property
-    def embedding(self) -> Matrix:
-        """The input embedding, as the kernels see it."""
-        return self._model.embedding
+    def matrix(self, name: str) -> Matrix:
+        """The "embedding" or the "output", as the kernels see it."""
+        return {"embedding": self._model.embedding, "output": self._model.output}[name]
 
     @property
     def output(self) -> tuple[str, np.ndarray]:

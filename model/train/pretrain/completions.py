@@ -86,13 +86,14 @@ def open_folder(folder: Path, device: torch.device) -> LocalEngine:
     weights, config = tensors(dict(model.tensors)), model.config
     tap = config.layers - 1
     trunk = Transformer(config, weights, (tap,) if model.head_count else ())
-    heads = None
-    if model.head_count:
-        beside = {name: t for name, t in weights.items() if name.startswith("output")}
-        heads = IndependentHeads(
-            config, tensors(dict(model.heads)) | beside, model.head_count, tap, config.max_positions
-        )
-    return LocalEngine(trunk, Vocabulary(*model.tokenizer()), folder.name, config.max_positions, heads=heads)
+    beside = {name: t for name, t in weights.items() if name.startswith("output")}
+    own = tensors(dict(model.heads)) | beside
+
+    def heads(storage: object) -> IndependentHeads:
+        return IndependentHeads(config, own, model.head_count, tap, config.max_positions)
+
+    head = heads if model.head_count else None
+    return LocalEngine(trunk, Vocabulary(*model.tokenizer()), folder.name, config.max_positions, head=head)
 
 
 def measure(engine: LocalEngine, asked: Sequence[Hole]) -> Found:
@@ -113,6 +114,6 @@ def answer(engine: LocalEngine, hole: Hole, speculate: bool) -> tuple[str, list[
     prompt = engine.encode(hole.prefix, hole.suffix)
     if (over := len(prompt.tokens) + TOKENS - engine.cache.capacity) > 0:
         raise QuatrainError(f"a hole's prompt is {over} tokens too long; ask for fewer characters around it")
-    drafts = engine.heads if speculate and engine.heads is not None else NoDraft()
+    drafts = engine.head if speculate and engine.head is not None else NoDraft()
     rounds = list(decode.rounds(engine.trunk, engine.cache, engine.vocabulary, prompt, Stop(), TOKENS, drafts))
     return "".join(r.text for r in rounds), [len(r.tokens) for r in rounds if r.tokens]

@@ -252,7 +252,7 @@ class Training:
             row |= {"peak_mb": torch.cuda.max_memory_allocated() // 1_000_000}
         self.journal.add(row)
         shown = " ".join(f"{loss:.3f}" for loss in losses)
-        self.report(f"step {self.step}, loss {shown}, {self.tokens_per_s:.0f} tokens/s", self.step, self.chosen.steps)
+        self.report(f"step {self.step} of {self.chosen.steps}, loss {shown}, {self.tokens_per_s:.0f} tokens/s", 0, 0)
 
     def measure(self) -> None:
         """Losses and agreement on held-back text."""

@@ -13,5 +13,6 @@ export const SERVER_SETTINGS = [
   "model",
   "arithmetic",
   "speculate",
+  "head",
   "logLevel",
 ];

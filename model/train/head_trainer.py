@@ -1,0 +1,185 @@
+"""Trains a causal draft head on a frozen trunk's states: soft targets, several tokens unrolled, resumable.
+
+The loss is the cross-entropy against the trunk's distribution over draft tokens (EAGLE-3: soft targets, the head's
+own states fed back), plus a share that pulls the head's states toward the trunk's (EAGLE, section 4.2), which
+teaches much from little data. Knows batches; knows neither files of texts nor the decode loop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from quatrain.model.causal_head import CausalHead, Turn
+from quatrain.model.train.batches import Batch, Lesson, Reading, Teacher, batch
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train. `ahead` tokens are unrolled; `places` of each of `documents` make a batch."""
+
+    steps: int
+    ahead: int = 3
+    documents: int = 12
+    places: int = 64
+    rate: float = 1e-3
+    last_rate: float = 1e-4
+    warmup: int = 40
+    decay: float = 0.8
+    feature: float = 0.5
+    strangers: int = 1024
+    clip: float = 1.0
+    seed: int = 0
+
+
+def rate_at(recipe: Recipe, step: int) -> float:
+    """Learning rate: a linear rise, then half a cosine."""
+    if step < recipe.warmup:
+        return recipe.rate * (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.last_rate + (recipe.rate - recipe.last_rate) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class Trainer:
+    """A head in training. `embedding` (vocab, width) are the trunk's input rows."""
+
+    def __init__(self, head: CausalHead, teacher: Teacher, embedding: Tensor, read: Reading, recipe: Recipe) -> None:
+        self.head, self.teacher, self.embedding, self.read, self.recipe = head, teacher, embedding, read, recipe
+        self.optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.01)
+        self.step = 0
+        self.device = embedding.device
+
+    def train(self, lessons: Sequence[Lesson], until: float, every: int = 20) -> Iterator[dict[str, float]]:
+        """Train until the recipe's steps are done or `time.monotonic()` passes `until`. Yields the mean figures of
+        every few steps."""
+        kept: list[tuple[float, ...]] = []
+        began = time.monotonic()
+        while self.step < self.recipe.steps and time.monotonic() < until:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate_at(self.recipe, self.step)
+            made = on(self.draw(lessons), self.device)
+            words, feature = self.losses(made, self.vocabulary(made))
+            self.optimizer.zero_grad(set_to_none=True)
+            (words + self.recipe.feature * feature).backward()
+            norm = torch.nn.utils.clip_grad_norm_(self.head.parameters(), self.recipe.clip)
+            self.optimizer.step()
+            self.step += 1
+            kept.append((words.item(), feature.item(), norm.item()))
+            if self.step % every == 0 or self.step == self.recipe.steps:
+                means = np.mean(kept, axis=0).tolist()
+                names = dict(zip(("loss", "feature", "gradient"), means, strict=True))
+                yield {"step": self.step, "seconds": time.monotonic() - began, **names}
+                kept = []
+
+    def draw(self, lessons: Sequence[Lesson]) -> Batch:
+        """Documents and places by chance, the same for the same step: a resumed run draws as if never stopped."""
+        random = np.random.default_rng((self.recipe.seed, self.step))
+        chosen = [lessons[i] for i in random.choice(len(lessons), self.recipe.documents)]
+        places = [random.choice(one.fit, self.recipe.places) for one in chosen]
+        return batch(list(zip(chosen, places, strict=True)), self.read, self.recipe.ahead, self.recipe.decay)
+
+    def vocabulary(self, made: Batch) -> tuple[Tensor, Tensor]:
+        """Draft tokens to compare: all that the trunk thinks of in this batch, and some others at random. Returns
+        their indices, sorted, and what to add to their logits so that the sum over them stands for all."""
+        count = len(self.teacher.ids)
+        meant = torch.zeros(count, dtype=torch.bool, device=self.device)
+        meant[made.said.flatten()] = True
+        others = (~meant).nonzero()[:, 0]
+        generator = torch.Generator(device="cpu").manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        some = torch.randperm(len(others), generator=generator)[: self.recipe.strangers].to(self.device)
+        correction = torch.zeros(count, device=self.device)
+        if len(some):
+            correction[others[some]] = math.log(len(others) / len(some))
+            meant[others[some]] = True
+        chosen = meant.nonzero()[:, 0]
+        return chosen, correction[chosen]
+
+    def losses(self, made: Batch, vocabulary: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Cross-entropy (nats) and relative squared distance of the states, weighted means over places and tokens."""
+        chosen, correction = vocabulary
+        rows = self.teacher.rows[chosen]  # (v, width)
+        where = torch.zeros(len(self.teacher.ids), dtype=torch.long, device=self.device)
+        where[chosen] = torch.arange(len(chosen), device=self.device)
+        words, features = [], []
+        state = self.head.fuse(made.taps)  # (B, P, width)
+        for k in range(self.recipe.ahead):
+            embedded = self.embedding[made.tokens[:, :, k]]
+            turn = Turn(made.positions + 1 + k, made.mask, self.head.config)
+            state = self.head.step(state, embedded, made.past, turn)
+            said = self.head.say(state)
+            logits = functional.linear(said, rows) + correction  # (B, P, v)
+            probs = made.probs[:, :, k] / made.probs[:, :, k].sum(-1, keepdim=True)
+            picked = logits.gather(-1, where[made.said[:, :, k]])  # (B, P, TOP)
+            words.append(logits.logsumexp(-1) - (probs * picked).sum(-1))
+            wanted = made.features[:, :, k]
+            features.append((said - wanted).square().sum(-1) / wanted.square().sum(-1))
+        total = made.weight.sum()
+        return tuple((torch.stack(each, -1) * made.weight).sum() / total for each in (words, features))  # type: ignore[return-value]
+
+    def save(self, path: Path) -> None:
+        """Weights and the optimizer's state, whole or not at all."""
+        out = {"step": torch.tensor(self.step)}
+        for name, weight in self.head.weights.items():
+            out[f"weight.{name}"] = weight.detach()
+            for kind, value in self.optimizer.state.get(weight, {}).items():
+                out[f"{kind}.{name}"] = torch.as_tensor(value)
+        partial = path.with_name(path.name + ".partial")
+        save_file({name: tensor.contiguous().cpu() for name, tensor in out.items()}, partial)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Go on where `save` left off."""
+        held = load_file(path)
+        self.step = int(held["step"])
+        for name, weight in self.head.weights.items():
+            weight.data.copy_(held[f"weight.{name}"])
+            state: dict[str, Any] = {
+                kind: held[f"{kind}.{name}"].to(self.device if kind != "step" else "cpu")
+                for kind in ("step", "exp_avg", "exp_avg_sq")
+                if f"{kind}.{name}" in held
+            }
+            if state:
+                self.optimizer.state[weight] = state
+
+
+def on(made: Batch, device: torch.device) -> Batch:
+    """The batch on another device."""
+    if device.type == "cpu":
+        return made
+    values = {name: getattr(made, name) for name in Batch.__slots__ if name != "past"}
+    past = [(keys.to(device), values_.to(device)) for keys, values_ in made.past]
+    return Batch(past=past, **{name: value.to(device) for name, value in values.items()})
+
+
+@torch.inference_mode()
+def acceptance(trainer: Trainer, lessons: Sequence[Lesson], most: int = 16, ahead: int = 5) -> list[float]:
+    """How often the first 1, 2, .. `ahead` proposed tokens are all what the trunk said, over the parts of the
+    lessons that the trunk wrote itself. An estimate of the live loop's, with nothing left out for confidence."""
+    head, right, tried = trainer.head, np.zeros(ahead), 0
+    for one in lessons:
+        first, last = one.document.middle - 1, len(one.document.ids) - ahead - 1
+        if not one.document.own or last <= first:
+            continue
+        places = np.linspace(first, last - 1, min(most, last - first)).astype(np.int64)
+        made = on(batch([(one, places)], trainer.read, ahead, 1.0), trainer.device)
+        state, token, good = head.fuse(made.taps), made.tokens[:, :, 0], torch.ones(len(places), dtype=torch.bool)
+        for k in range(ahead):
+            state = head.step(
+                state, trainer.embedding[token], made.past, Turn(made.positions + 1 + k, made.mask, head.config)
+            )
+            best = functional.linear(head.say(state), trainer.teacher.rows).argmax(-1)  # (1, P)
+            token = trainer.teacher.ids[best]
+            good &= (token[0].cpu().numpy() == one.document.ids[places + 2 + k]).astype(bool)
+            right[k] += int(good.sum())
+        tried += len(places)
+    return (right / max(tried, 1)).tolist()
