@@ -134,7 +134,7 @@ def test_explain_shows_who_wrote_what(capsys: pytest.CaptureFixture[str]) -> Non
     out = console.file.getvalue()  # type: ignore[attr-defined]
     assert "\x1b[1;37;45m tota\x1b[0m\x1b[4ml(\x1b[0m" in out  # the head's part, then the model's own token
     assert "\x1b[1;37;44ma)\x1b[0m\x1b[4m:↵" in out
-    plain = Console(file=io.StringIO(), width=120)
+    plain = Console(file=io.StringIO(), width=200)
     show.explanation(rounds, plain)
     text = plain.file.getvalue()  # type: ignore[attr-defined]
     assert text.startswith("def│ total(│a):↵")

@@ -21,6 +21,7 @@ from quatrain.model.draft_length import DraftLengths
 from quatrain.model.engine import LocalEngine
 from quatrain.model.heads import HeadConfig, HeadDraft, HeadFile
 from quatrain.model.native.head import NativeHead, gather_rows
+from quatrain.model.native.layouts import KINDS
 from quatrain.model.step_costs import DEFAULT
 from quatrain.model.transformer import Transformer
 
@@ -102,7 +103,7 @@ def test_a_draft_ends_where_the_head_is_unsure() -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize("kind", native.layouts.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_gathered_rows_are_the_rows(kind: str) -> None:
     from test_native import packed, random_levels
 

@@ -172,14 +172,14 @@ def acceptance(trainer: Trainer, lessons: Sequence[Lesson], most: int = 16, ahea
             continue
         places = np.linspace(first, last - 1, min(most, last - first)).astype(np.int64)
         made = on(batch([(one, places)], trainer.read, ahead, 1.0), trainer.device)
-        state, token, good = head.fuse(made.taps), made.tokens[:, :, 0], torch.ones(len(places), dtype=torch.bool)
+        state, token, good = head.fuse(made.taps), made.tokens[:, :, 0], np.ones(len(places), bool)
         for k in range(ahead):
             state = head.step(
                 state, trainer.embedding[token], made.past, Turn(made.positions + 1 + k, made.mask, head.config)
             )
             best = functional.linear(head.say(state), trainer.teacher.rows).argmax(-1)  # (1, P)
             token = trainer.teacher.ids[best]
-            good &= (token[0].cpu().numpy() == one.document.ids[places + 2 + k]).astype(bool)
+            good &= token[0].cpu().numpy() == one.document.ids[places + 2 + k]
             right[k] += int(good.sum())
         tried += len(places)
     return (right / max(tried, 1)).tolist()

@@ -143,7 +143,6 @@ PACKAGES = (
     Package("npm", "node-gyp", "13.1.0", "MIT", (".js",)),
     Package("npm", "tree-sitter-cli", "0.27.0", "MIT", (".c",)),
     Package("npm", "uglify-js", "3.19.3", "BSD-2-Clause", (".js",)),
-    Package("npm", "leveldown", "1.9.0", "MIT", (".c",)),
     Package("npm", "kerberos", "7.0.0", "Apache-2.0", (".cc",)),
     Package("npm", "canvas", "2.9.3", "MIT", (".cc", ".h")),
     Package("npm", "farmhash", "5.0.1", "Apache-2.0", (".cc",)),
