@@ -69,6 +69,12 @@ def test_serving_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_serving_imports_no_training() -> None:
+    code = "import sys, quatrain.lsp_server.cli as cli, quatrain.lsp_server.handlers, quatrain.model.checkpoint;"
+    code += "cli.parser(); assert not [m for m in sys.modules if m.startswith(('quatrain.model.train', 'matplotlib'))]"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_door_imports_no_protocol_library() -> None:
     code = "import sys, quatrain.lsp_server.serving; assert not {'pygls', 'lsprotocol', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

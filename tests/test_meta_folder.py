@@ -131,6 +131,8 @@ def test_the_tokenizer_is_sentence_pieces(home: Path, tmp_path: Path) -> None:
         assert ours == expected, line
     assert vocabulary.decode(vocabulary.encode("naïve 🙂\n\tx")) == "naïve 🙂\n\tx"
     assert vocabulary.marker("<s>") == 1
+    engine = open_folder(tmp_path)
+    assert engine.layout.name == "sentencepiece" and engine.encode("x = ", "tail").tokens[0] == 1
 
 
 def test_without_sentence_piece_one_line_says_so(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

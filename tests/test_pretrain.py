@@ -16,7 +16,7 @@ import torch
 
 pytest.importorskip("matplotlib")
 from quatrain.model import checkpoint, decode, source
-from quatrain.model.api import Prompt, QuatrainError, Stop
+from quatrain.model.api import QuatrainError, Stop
 from quatrain.model.draft import NoDraft
 from quatrain.model.independent_heads import IndependentHeads
 from quatrain.model.train.pretrain import compare, completions, journal, memory, run, saving, texts, tokens
@@ -89,7 +89,7 @@ def test_memory_grows_with_heads_only_in_the_plain_step() -> None:
         # the gradients of the shared output are gathered beside those of one head: as much again as its weights
         assert peaks[heads].in_turn < peaks[1].in_turn + 1.1 * 4 * 4096 * SMALL.width
     wider = next(iter(memory.curve("test", (4,), (8192,), 2, "cpu")))
-    assert wider.in_turn - peaks[4].in_turn < 4 * one_head < 7 * one_head < wider.together - peaks[4].together
+    assert wider.in_turn - peaks[4].in_turn < 4.2 * one_head < 6 * one_head < wider.together - peaks[4].together
 
 
 def test_parameters_are_the_same_for_any_number_of_heads() -> None:
@@ -263,7 +263,7 @@ def test_a_tiny_text_is_learned_by_heart(home: Path, tmp_path: Path, corpus: Pat
     result = trained(corpus, tmp_path / "run", running, heads=3, steps=240, holes=0.0)
     assert result.folder is not None and max(result.held) < 0.2
     engine = checkpoint.open_engine(str(result.folder), "torch-f32", silent)
-    prompt = Prompt(engine.encode("def area(wid", "").tokens, b"wid")
+    prompt = engine.encode("def area(wid", "")
     said = []
     for drafts in (engine.head, NoDraft()):
         assert drafts is not None
