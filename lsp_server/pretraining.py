@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -86,7 +87,7 @@ def console() -> Console:
     """Standard output, as a person or a file wants it."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 180)
 
 
 def running_of(options: argparse.Namespace, usual: Running) -> Running:

@@ -165,7 +165,7 @@ def test_every_window_is_read_once_an_epoch_whoever_reads_it() -> None:
 
 
 def test_windows_overlap_by_what_heads_look_ahead(tmp_path: Path) -> None:
-    texts.write([list(range(100))], 260, tmp_path / "ids")
+    assert texts.write([list(range(50)), list(range(50, 100)), [1, 2]], 260, tmp_path / "ids", most=60) == 100
     windows = Windows(tmp_path / "ids", 260, 20)
     assert len(windows) == 4 and windows[1].tolist() == list(range(20, 48))
     with pytest.raises(QuatrainError, match="100 tokens of text are too few for a context of 200"):

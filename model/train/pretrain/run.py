@@ -26,8 +26,11 @@ from quatrain.model.train.pretrain import plots, progress, saving, settings, tex
 from quatrain.model.train.pretrain.journal import Journal
 from quatrain.model.train.pretrain.network import Network
 from quatrain.model.train.pretrain.settings import Running, Settings
-from quatrain.model.train.pretrain.sizes import Plan, plan
+from quatrain.model.train.pretrain.sizes import LOOKAHEAD, Plan, plan
 from quatrain.model.train.pretrain.texts import Order, Windows
+
+HELD_IDS = 500_000
+"""Tokens of held-back text that are kept to measure with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +118,12 @@ def prepare(corpus: Path, output: Path, chosen: Settings, report: Report) -> Non
     parts = {part: texts.read(corpus, part) for part in ("train", "held")}
     tokens.make(chosen.tokens, (text.text for text in parts["train"]), output / "tokenizer.json")
     vocabulary = tokens.load(output / "tokenizer.json")
-    context = plan_of(chosen, vocabulary.size).size.context
-    for part, found in parts.items():
+    size = plan_of(chosen, vocabulary.size).size
+    read = chosen.steps * size.batch * size.context + LOOKAHEAD
+    for part, most in (("train", read), ("held", HELD_IDS)):
         report(f"tokens of {part}", 0, 0)
-        ids = texts.stream(found, vocabulary, context, chosen.holes, chosen.seed)
-        texts.write(ids, vocabulary.size, output / f"{part}.ids")
+        ids = texts.stream(parts[part], vocabulary, size.context, chosen.holes, chosen.seed)
+        texts.write(ids, vocabulary.size, output / f"{part}.ids", most)
     settings.save(chosen, output)
 
 

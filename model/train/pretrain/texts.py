@@ -109,14 +109,16 @@ def stream(texts: Sequence[Text], vocabulary: Vocabulary, context: int, holes: f
             yield ids_of(piece, vocabulary)
 
 
-def write(ids: Iterable[list[int]], vocab: int, target: Path) -> int:
-    """Write a stream of ids, whole or not at all; returns how many."""
+def write(ids: Iterable[list[int]], vocab: int, target: Path, most: int) -> int:
+    """Write a stream of ids, whole or not at all, but not much more than `most`; returns how many."""
     kind = np.uint16 if vocab <= 1 << 16 else np.uint32
     partial, count = target.with_name(target.name + ".partial"), 0
     with partial.open("wb") as out:
         for some in ids:
             np.asarray(some, kind).tofile(out)
             count += len(some)
+            if count >= most:
+                break
     partial.replace(target)
     return count
 
