@@ -112,8 +112,14 @@ def add_training(commands: Any, model: argparse.ArgumentParser) -> None:
 
     one = tasks.add_parser("heads", parents=[folder], help="train a draft head on the kept states")
     one.add_argument("--output", default="head", metavar="FOLDER", help="where it goes, and a stopped run goes on")
+    one.add_argument("--design", choices=["causal", "parallel"], default="causal", help="see model/torch_head.py")
+    one.add_argument(
+        "--bias", type=int, default=0, metavar="RANK", help="parallel: bias by the token before, 0 or 32, 64, .."
+    )
     one.add_argument("--taps", type=int, nargs="+", default=[12, 18, 24], help="states that the head reads")
-    one.add_argument("--attends", type=int, nargs="*", default=[18], help="layers whose keys and values it looks at")
+    one.add_argument(
+        "--attends", type=int, nargs="*", default=[15, 21], help="layers whose keys and values it looks at"
+    )
     one.add_argument("--ffn", type=int, default=1024, help="width of its feed-forward")
     one.add_argument("--steps", type=int, default=2000)
     one.add_argument("--ahead", type=int, default=3, help="tokens unrolled in training")

@@ -146,7 +146,7 @@ def candidates(arithmetic: Arithmetic) -> tuple[str, ...]:
     if arithmetic not in known:
         raise QuatrainError(f"no arithmetic {arithmetic!r} here; available are {', '.join(known)}")
     if arithmetic == "auto":
-        best = (*(("cuda",) if gpu.cuda_available() else ()), *(() if native.available() else ("native",)))
+        best = (*(("cuda",) if gpu.cuda_available() else ()), *(() if native.drawback() else ("native",)))
         return (*best, fallback.NAME)
     if arithmetic == "native" and (reason := native.available()):
         raise QuatrainError(reason)

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from quatrain.model.cache import common_prefix
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -79,37 +81,68 @@ class GivenDraft(TextDraft):
         return next(found, len(self.ids))
 
 
+class Ngrams:
+    """Tokens one after the other, and for each run of `sizes` tokens where the latest one like it ended. A -1 in
+    `store` separates texts."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = sizes
+        self.store: list[int] = []
+        self.index: dict[int, int] = {}
+
+    def add(self, tokens: Sequence[int]) -> None:
+        for token in tokens:
+            end = len(self.store)
+            for size in self.sizes if token >= 0 else ():
+                if end >= size:
+                    self.index[hash(tuple(self.store[end - size : end]))] = end
+            self.store.append(token)
+
+    def after(self, run: tuple[int, ...], most: int) -> tuple[int, ...]:
+        """Up to `most` tokens that followed the latest `run`."""
+        end = self.index.get(hash(run))
+        if end is None or tuple(self.store[end - len(run) : end]) != run:
+            return ()
+        followed = self.store[end : end + most]
+        return tuple(followed[: followed.index(-1)] if -1 in followed else followed)
+
+
 class LookupDraft(TextDraft):
-    """Prompt lookup: find the latest earlier place where the last tokens stood, propose what followed there.
+    """Prompt lookup: find the latest place where the last tokens stood, propose what followed there. It looks
+    through the prompt and what was written since, and through earlier prompts and answers, of which it remembers
+    some `remembered` to twice as many tokens.
 
     Longer matches are tried first (`longest` down to `shortest` tokens). Code repeats itself, and looking is
-    nearly free: an index of all n-grams grows with the tokens.
+    nearly free: the index grows with the tokens.
     """
 
-    def __init__(self, longest: int = 6, shortest: int = 2) -> None:
+    def __init__(self, longest: int = 6, shortest: int = 2, remembered: int = 24_576) -> None:
         self.sizes = range(longest, shortest - 1, -1)
-        self.seen: list[int] = []
-        self.index: dict[tuple[int, ...], int] = {}
+        self.remembered = remembered
+        self.stream: list[int] = []
+        self.young, self.old = Ngrams(self.sizes), Ngrams(self.sizes)
 
     def propose(self, tokens: Sequence[int], start: int, limit: int) -> Draft:
         self.learn(tokens)
         for size in self.sizes:
-            at = self.index.get(tuple(tokens[-size:])) if len(tokens) >= size else None
-            if at is not None:
-                # the draft may only be as bold as the match is long: two equal tokens say little
-                return Draft(tuple(tokens[at : at + min(limit, 2 * size - 2)]), "lookup")
+            run = tuple(tokens[-size:])
+            # the draft may only be as bold as the match is long: two equal tokens say little
+            most = min(limit, 2 * size - 2)
+            if len(run) == size and (found := self.young.after(run, most) or self.old.after(run, most)):
+                return Draft(found, "lookup")
         return Draft()
 
     def learn(self, tokens: Sequence[int]) -> None:
-        """Index every n-gram that is followed by something. Only new tokens are visited while `tokens` grows."""
-        known = len(self.seen)
-        if self.seen != tokens[:known]:
-            self.seen, self.index, known = [], {}, 0
-        for end in range(max(known, 1), len(tokens)):
-            for size in self.sizes:
-                if end >= size:
-                    self.index[tuple(tokens[end - size : end])] = end
-        self.seen = list(tokens)
+        """Take in what is new since the last time. Only that is visited while `tokens` grows."""
+        known = len(self.stream)
+        if self.stream != tokens[:known]:
+            known = common_prefix(self.stream, tokens)
+        if known < len(self.stream) or len(self.young.store) > self.remembered:
+            if len(self.young.store) > self.remembered:
+                self.old, self.young = self.young, Ngrams(self.sizes)
+            self.young.add((-1, *tokens[max(0, known - self.sizes[0]) : known]))
+        self.young.add(tokens[known:])
+        self.stream = list(tokens)
 
 
 class FirstOf:

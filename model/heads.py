@@ -33,8 +33,13 @@ FLOOR = 0.3
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
-    """A causal head. It reads the trunk's states after `taps` layers, and the keys and values of the layers
-    `attends`; `heads`, `kv_heads`, `head_dim` and the rotation are the trunk's."""
+    """A draft head. It reads the trunk's states after `taps` layers, and the keys and values of the layers
+    `attends`; `heads`, `kv_heads`, `head_dim` and the rotation are the trunk's.
+
+    `design` is "causal": one layer applied again for each drafted token, on that token's embedding and its own last
+    state; or "parallel": a layer of its own for each of `count` tokens, all on the trunk's state, with a bias of
+    rank `bias` from the token before (0: none).
+    """
 
     taps: tuple[int, ...]
     attends: tuple[int, ...]
@@ -46,6 +51,14 @@ class HeadConfig:
     rms_eps: float = 1e-6
     rope_theta: float = 1e6
     rope_interleaved: bool = False
+    design: str = "causal"
+    count: int = 1
+    bias: int = 0
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What the names of each layer's weights begin with."""
+        return ("",) if self.design == "causal" else tuple(f"head.{i}." for i in range(self.count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +71,37 @@ class HeadFile:
     weights: Mapping[str, np.ndarray]
 
 
-def shapes(config: HeadConfig) -> dict[str, tuple[int, ...]]:
-    """(out, in) of every matrix and the length of every vector but the draft vocabulary."""
+def shapes(config: HeadConfig, vocabulary: int = 0) -> dict[str, tuple[int, ...]]:
+    """(out, in) of every matrix and the length of every vector but the draft vocabulary, of which a bias needs the
+    size."""
+    w = config.width
+    found: dict[str, tuple[int, ...]] = {"tap_norms": (len(config.taps), w), "fuse": (w, len(config.taps) * w)}
+    if config.design == "causal":
+        found |= {"state_norm": (w,), "token_norm": (w,), "join": (w, 2 * w)}
+    if config.bias:
+        found |= {"bias.down": (config.bias, w), "bias.up": (vocabulary, config.bias)}
+    for prefix in config.layers:
+        found |= {prefix + name: shape for name, shape in layer_shapes(config).items()}
+    return found
+
+
+def layer_shapes(config: HeadConfig) -> dict[str, tuple[int, ...]]:
+    """Of one layer: attention blocks, feed-forward, the norm before the unembedding."""
     w, inner = config.width, config.heads * config.head_dim
-    found: dict[str, tuple[int, ...]] = {
-        "tap_norms": (len(config.taps), w),
-        "fuse": (w, len(config.taps) * w),
-        "state_norm": (w,),
-        "token_norm": (w,),
-        "join": (w, 2 * w),
-        "ffn_norm": (w,),
-        "gate": (config.ffn, w),
-        "up": (config.ffn, w),
-        "down": (w, config.ffn),
-        "final_norm": (w,),
-    }
+    found: dict[str, tuple[int, ...]] = {}
     for i in range(len(config.attends)):
         block = {"norm": (w,), "q": (inner, w), "q_bias": (inner,), "o": (w, inner)}
         found |= {f"block.{i}.{name}": shape for name, shape in block.items()}
-    return found
+    feed = {"gate": (config.ffn, w), "up": (config.ffn, w), "down": (w, config.ffn)}
+    return found | {"ffn_norm": (w,)} | feed | {"final_norm": (w,)}
+
+
+MATRICES = frozenset({"fuse", "join", "gate", "up", "down", "q", "o"})
 
 
 def is_matrix(name: str) -> bool:
     """Whether a weight is stored as int8: all that a product reads."""
-    return name.rsplit(".", 1)[-1] in {"fuse", "join", "gate", "up", "down", "q", "o"}
+    return name.rsplit(".", 1)[-1] in MATRICES
 
 
 def quantise(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,12 +169,12 @@ def load(path: Path, trunk: str) -> HeadFile:
 
 def check(file: HeadFile, path: Path) -> None:
     """QuatrainError when a weight is missing or misshapen."""
-    for name, shape in shapes(file.config).items():
+    if "vocabulary" not in file.weights:
+        raise QuatrainError(f"{path} has no draft vocabulary")
+    for name, shape in shapes(file.config, len(file.weights["vocabulary"])).items():
         found = file.weights.get(name)
         if found is None or found.shape != shape or (is_matrix(name) and name + ".scale" not in file.weights):
             raise QuatrainError(f"{path}: {name} is {'missing' if found is None else found.shape}, expected {shape}")
-    if "vocabulary" not in file.weights:
-        raise QuatrainError(f"{path} has no draft vocabulary")
 
 
 def found(trunk: str, wanted: str) -> HeadFile | None:
@@ -202,12 +222,12 @@ def source_over(file: HeadFile, trunk: Any, floor: float = FLOOR) -> Callable[[A
     """What makes a draft source of a head, once there is a cache for it to read."""
 
     def over(storage: Any) -> HeadDraft:
-        if isinstance(trunk, NativeTrunk):
+        if isinstance(trunk, NativeTrunk) and file.config.design == "causal":
             head = NativeHead(file.config, file.weights, trunk)
             return HeadDraft(
                 lambda state, token, length, limit: head.draft(state, token, length, storage, limit, floor)
             )
-        from quatrain.model.causal_head import TorchDrafter
+        from quatrain.model.torch_head import TorchDrafter
 
         return HeadDraft(TorchDrafter(file, trunk, storage, floor))
 

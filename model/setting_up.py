@@ -57,7 +57,7 @@ def pace(costs: StepCosts) -> str:
 
 def advice(chosen: str, config: ModelConfig) -> str:
     """A last line where torch computes in place of our kernels: why, what was chosen how, and what to install."""
-    reason = native.available() or native.unsupported(config)
+    reason = native.drawback() or native.unsupported(config)
     if not reason or chosen in ("native", "cuda", "mps"):
         return ""
     choice = fallback.remembered()

@@ -57,13 +57,13 @@ def test_a_shape_our_kernels_lack_falls_back(home: Path, tmp_path: Path, monkeyp
 def test_kernels_that_came_later_are_used(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "m.gguf")
     with monkeypatch.context() as without:
-        without.setattr(native, "available", lambda: "no kernels; install a C compiler")
+        without.setattr(native, "drawback", lambda: "no kernels; install a C compiler")
         assert str(open_tiny(path, "auto").describe()["arithmetic"]).startswith("torch")
     assert str(open_tiny(path, "auto").describe()["arithmetic"]).startswith("native")
 
 
 def test_without_a_compiler_one_line_says_so(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "available", lambda: "no kernels; install a C compiler")
+    monkeypatch.setattr(native, "drawback", lambda: "no kernels; install a C compiler")
     path = write(tmp_path / "m.gguf")
     assert "slower than it could be: no kernels" in setting_up.set_up(str(path), "auto", None, silent)
     with pytest.raises(QuatrainError, match="install a C compiler"):

@@ -13,7 +13,6 @@ from tiny import byte_vocabulary, tiny_weights
 
 from quatrain.model import checkpoint, heads, native
 from quatrain.model.api import Prompt, QuatrainError, Stop
-from quatrain.model.causal_head import CausalHead, TorchDrafter
 from quatrain.model.config import ModelConfig
 from quatrain.model.decode import rounds
 from quatrain.model.draft import NoDraft
@@ -23,6 +22,7 @@ from quatrain.model.heads import HeadConfig, HeadDraft, HeadFile
 from quatrain.model.native.head import NativeHead, gather_rows
 from quatrain.model.native.layouts import KINDS
 from quatrain.model.step_costs import DEFAULT
+from quatrain.model.torch_head import TorchDrafter, TorchHead
 from quatrain.model.transformer import Transformer
 
 TRUNK = "5" * 64
@@ -114,6 +114,27 @@ def test_gathered_rows_are_the_rows(kind: str) -> None:
     chosen = native.door.matrix_of(gathered, kind, len(ids), 96)
     expected = native.door.decode_rows(matrix, ids)
     assert np.array_equal(native.door.decode_rows(chosen, np.arange(len(ids))), expected)
+
+
+def parallel(bias: int) -> HeadFile:
+    config = replace(head_config(TINY_TORCH), design="parallel", count=3, bias=bias)
+    random = np.random.default_rng(bias)
+    weights = {n: random.normal(0, s[-1] ** -0.5, s) for n, s in heads.shapes(config, 262).items()}
+    packed = heads.pack({name: weight.astype(np.float32) for name, weight in weights.items()})
+    return HeadFile(config, TRUNK, {}, packed | {"vocabulary": np.arange(262, dtype=np.int32)})
+
+
+@pytest.mark.parametrize("bias", [0, 32])
+def test_parallel_heads_are_lossless_and_few(bias: int, tmp_path: Path) -> None:
+    heads.save(parallel(bias), tmp_path / "head.safetensors")
+    engine = torch_engine(heads.load(tmp_path / "head.safetensors", TRUNK))
+    assert decoded(engine, "the first and", head=True) == decoded(torch_engine(None), "the first and", head=False)
+    assert engine.head is not None
+    engine.head.observe(0, np.ones((9, 3, 64), np.float32))
+    assert len(engine.head.propose(list(range(10)), 10, 8).tokens) == 3
+    first = engine.head.propose([*range(9), 70], 10, 8)
+    again = engine.head.propose([*range(9), 71], 10, 8)
+    assert (first == again) == (bias == 0)  # without a bias the last token is not looked at
 
 
 def torch_engine(file: HeadFile | None, floor: float = 0.0) -> LocalEngine:
@@ -220,9 +241,9 @@ def test_a_head_begins_by_repeating_the_trunk() -> None:
     from quatrain.model.train.head_run import fresh
 
     config = head_config(TINY_TORCH)
-    head = fresh(config, 2.0, 0)
+    head = fresh(config, 50, 2.0, 0)
     taps = torch.randn(1, 3, 3, config.width)
-    assert isinstance(head, CausalHead)
+    assert isinstance(head, TorchHead)
     last = taps[:, :, -1]
     torch.testing.assert_close(
         head.fuse(taps), last * last.square().mean(-1, keepdim=True).rsqrt(), rtol=1e-3, atol=1e-4

@@ -74,7 +74,7 @@ def test_setup_measures_and_engines_know(home: Path, tmp_path: Path, monkeypatch
 
 
 def test_the_fastest_of_torch_is_chosen_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "available", lambda: "no kernels; install a C compiler")
+    monkeypatch.setattr(native, "drawback", lambda: "no kernels; install a C compiler")
     monkeypatch.setattr(fallback, "measure", lambda config: {"torch-bf16": 3.0, "torch-int8": 2.0, "torch-f32": 9.0})
     line = setting_up.set_up(str(write(tmp_path / "m.gguf")), "auto", None, silent)
     assert "arithmetic torch-int8" in line
@@ -109,6 +109,14 @@ def test_a_gpu_comes_first_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -
     assert checkpoint.kind_of("cuda") == "torch-bf16"
     monkeypatch.setattr(gpu, "cuda_available", lambda: False)
     assert "cuda" not in checkpoint.candidates("auto")
+
+
+def test_plain_loops_are_no_first_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "cuda_available", lambda: False)
+    monkeypatch.setattr(native.door, "isa_paths", lambda: ("portable",))
+    assert checkpoint.candidates("auto") == (fallback.NAME,)
+    assert checkpoint.candidates("native") == ("native",)  # asked for by name they are taken
+    assert "AVX2" in setting_up.advice("torch-bf16", TINY)
 
 
 def test_asking_for_a_gpu_that_is_not_there(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def trainer_of(tmp_path: Path, recipe: Recipe) -> tuple[Trainer, list]:
     read = reading(config, (1, 2), (0, 1), CONFIG.layers)
     paths = states.parts(tmp_path / "states" / "train")
     lessons = head_run.read_lessons(paths, teacher, 5, read.final, lambda *said: None)
-    head = head_run.fresh(config, 1.0, 0)
+    head = head_run.fresh(config, len(vocabulary), 1.0, 0)
     return Trainer(head, teacher, torch.from_numpy(about.embedding(None)), read, recipe), lessons
 
 

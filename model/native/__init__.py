@@ -1,6 +1,6 @@
 """Arithmetic of our own on the CPU: packed weights, kernels in C, one native call per forward pass."""
 
-from .door import CHUNK, available, isa_paths
+from .door import CHUNK, available, drawback, isa_paths
 from .packed import open_packed, pack, unsupported, write
 from .trunk import NativeTrunk, Storage
 
@@ -9,6 +9,7 @@ __all__ = [
     "NativeTrunk",
     "Storage",
     "available",
+    "drawback",
     "isa_paths",
     "open_packed",
     "pack",

@@ -139,6 +139,15 @@ def isa_paths() -> tuple[str, ...]:
     return tuple(names)
 
 
+def drawback() -> str | None:
+    """Why these kernels are not the first choice on this machine, or None if they are. Torch outruns the plain loops
+    (LOG.md)."""
+    if reason := available():
+        return reason
+    slow = isa_paths()[0] == "portable"
+    return "this processor has neither AVX2 nor the dot products of newer ARM processors" if slow else None
+
+
 def address(array: np.ndarray | None) -> int | None:
     """Where an array's data begins; the caller keeps the array alive and contiguous."""
     return None if array is None else array.ctypes.data

@@ -21,6 +21,8 @@ TOP = 8
 """Most probable tokens kept of a distribution."""
 STRAY = 0.15
 """What a place counts where the text is not what the trunk would have said."""
+OWN = 3.0
+"""How much more often a place is taken where the trunk wrote the text itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,15 @@ class Teacher:
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """A document with what the trunk says at each place: `said` (n, TOP) indices of draft tokens, `probs` of them,
-    `agrees` (n,) whether the next id is the likeliest, `fit` places a head may start from for `steps` tokens."""
+    `agrees` (n,) whether the next id is the likeliest, `fit` places a head may start from for `steps` tokens, and
+    `chance` of each of them to be taken."""
 
     document: Document
     said: np.ndarray
     probs: np.ndarray
     agrees: np.ndarray
     fit: np.ndarray
+    chance: np.ndarray
 
 
 def lesson(document: Document, teacher: Teacher, steps: int, final: int) -> Lesson:
@@ -61,7 +65,9 @@ def lesson(document: Document, teacher: Teacher, steps: int, final: int) -> Less
     usable = ~np.isin(ids, list(teacher.special))
     places = np.arange(1, len(ids) - steps - 1)
     fit = places[[usable[t : t + steps + 2].all() for t in places]]
-    return Lesson(document, said.numpy(), probs.numpy().astype(np.float16), agrees, fit)
+    like_live = np.where(agrees[fit], 1.0, STRAY) * np.where(document.own & (fit >= document.middle), OWN, 1.0)
+    chance = like_live / like_live.sum()
+    return Lesson(document, said.numpy(), probs.numpy().astype(np.float16), agrees, fit, chance)
 
 
 def lessons(documents: Iterable[Document], teacher: Teacher, steps: int, final: int) -> list[Lesson]:

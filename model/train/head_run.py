@@ -17,10 +17,9 @@ import numpy as np
 import torch
 
 from quatrain.model import heads
-from quatrain.model.causal_head import CausalHead
 from quatrain.model.fetch import Report
 from quatrain.model.heads import HeadConfig, HeadFile
-from quatrain.model.native import NativeTrunk, door
+from quatrain.model.torch_head import TorchHead, trunk_rows
 from quatrain.model.train import states
 from quatrain.model.train.batches import Lesson, Teacher, lessons, reading
 from quatrain.model.train.head_trainer import Recipe, Trainer, acceptance
@@ -44,6 +43,15 @@ class Trunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Design:
+    """Which design, see `HeadConfig`."""
+
+    name: str = "causal"
+    count: int = 1
+    bias: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """Which taps and layers the states on disk hold, and where they are."""
 
@@ -55,37 +63,34 @@ class Stored:
 def rows_of(trunk: Any, name: str) -> Rows:
     """Rows of "output" or "embedding" of either kind of trunk."""
 
-    def native(numbers: Sequence[int] | None) -> np.ndarray:
-        matrix = trunk.matrix(name)
-        return door.decode_rows(matrix, np.arange(matrix.outputs) if numbers is None else np.array(numbers))
-
-    def torch_rows(numbers: Sequence[int] | None) -> np.ndarray:
-        held = {"output": "output.weight", "embedding": "token_embd.weight"}[name]
-        held = held if held in trunk.weights else "output.weight"
+    def rows(numbers: Sequence[int] | None) -> np.ndarray:
         chosen = torch.arange(trunk.config.vocab) if numbers is None else torch.tensor(numbers)
-        return trunk.rows(held, chosen.to(trunk.device)).float().cpu().numpy()
+        return trunk_rows(trunk, name, chosen).cpu().numpy()
 
-    return native if isinstance(trunk, NativeTrunk) else torch_rows
+    return rows
 
 
-def fresh(config: HeadConfig, rms: float, seed: int) -> CausalHead:
+def fresh(config: HeadConfig, vocabulary: int, rms: float, seed: int) -> TorchHead:
     """A head that begins by repeating the trunk's last state: matrices that add to it begin at nothing, what they
     read is mixed at random."""
     generator = torch.Generator().manual_seed(seed)
-    head = CausalHead(config)
-    for name, shape in heads.shapes(config).items():
-        weight = head.weight(name).data
-        if name.endswith("norm") or name == "tap_norms":
-            weight.fill_(rms if name == "final_norm" else 1.0)
-        elif name in ("gate", "up") or name.endswith(".q"):
+    head = TorchHead(config, vocabulary)
+    for name, shape in heads.shapes(config, vocabulary).items():
+        weight, last = head.weight(name).data, name.rsplit(".", 1)[-1]
+        if last.endswith(("norm", "norms")):
+            weight.fill_(rms if last == "final_norm" else 1.0)
+        elif name == "bias.down" or (last in ("gate", "up", "q") and name != "bias.up"):
             weight.normal_(0, shape[-1] ** -0.5, generator=generator)
         elif name == "fuse":
             weight[:, -config.width :] = torch.eye(config.width)
     return head
 
 
-def config_of(trunk: ModelConfig, taps: Sequence[int], attends: Sequence[int], ffn: int) -> HeadConfig:
+def config_of(
+    trunk: ModelConfig, taps: Sequence[int], attends: Sequence[int], ffn: int, design: Design | None = None
+) -> HeadConfig:
     """A head's shape for a trunk."""
+    design = design or Design()
     return HeadConfig(
         tuple(taps),
         tuple(attends),
@@ -97,6 +102,9 @@ def config_of(trunk: ModelConfig, taps: Sequence[int], attends: Sequence[int], f
         trunk.rms_eps,
         trunk.rope_theta,
         trunk.rope_interleaved,
+        design.name,
+        design.count,
+        design.bias,
     )
 
 
@@ -133,7 +141,7 @@ def run(
     train = read_lessons(states.parts(stored.folder / "train"), teacher, recipe.ahead, read.final, report)
     held = read_lessons(states.parts(stored.folder / "held"), teacher, 5, read.final, report)
     sample = train[0].document.states[:, read.final].astype(np.float32)
-    head = fresh(config, float(np.sqrt((sample**2).mean())), recipe.seed).to(device)
+    head = fresh(config, len(vocabulary), float(np.sqrt((sample**2).mean())), recipe.seed).to(device)
     embedding = torch.from_numpy(trunk.embedding(None)).to(device)
     trainer = Trainer(head, teacher, embedding, read, recipe)
     output.mkdir(parents=True, exist_ok=True)
@@ -152,7 +160,7 @@ def run(
     rates = acceptance(trainer, held)
     about = asdict(recipe) | {"tokens": tokens, "done": trainer.step, "accept": [round(rate, 4) for rate in rates]}
     about |= {"date": datetime.now(UTC).date().isoformat(), "device": device.type, "documents_held": len(held)}
-    floats = {name: head.weight(name).detach().cpu().numpy() for name in heads.shapes(config)}
+    floats = {name: head.weight(name).detach().cpu().numpy() for name in heads.shapes(config, len(vocabulary))}
     weights = heads.pack(floats) | {"vocabulary": vocabulary.astype(np.int32)}
     heads.save(HeadFile(config, trunk.sha256, about, weights), output / "head.safetensors")
     (output / "about.json").write_text(json.dumps(about, indent=1))

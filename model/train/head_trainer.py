@@ -1,4 +1,4 @@
-"""Trains a causal draft head on a frozen trunk's states: soft targets, several tokens unrolled, resumable.
+"""Trains a draft head on a frozen trunk's states: soft targets, several tokens unrolled, resumable.
 
 The loss is the cross-entropy against the trunk's distribution over draft tokens (EAGLE-3: soft targets, the head's
 own states fed back), plus a share that pulls the head's states toward the trunk's (EAGLE, section 4.2), which
@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from quatrain.model.causal_head import CausalHead, Turn
+from quatrain.model.torch_head import TorchHead, Turn
 from quatrain.model.train.batches import Batch, Lesson, Reading, Teacher, batch
 
 
@@ -53,7 +53,7 @@ def rate_at(recipe: Recipe, step: int) -> float:
 class Trainer:
     """A head in training. `embedding` (vocab, width) are the trunk's input rows."""
 
-    def __init__(self, head: CausalHead, teacher: Teacher, embedding: Tensor, read: Reading, recipe: Recipe) -> None:
+    def __init__(self, head: TorchHead, teacher: Teacher, embedding: Tensor, read: Reading, recipe: Recipe) -> None:
         self.head, self.teacher, self.embedding, self.read, self.recipe = head, teacher, embedding, read, recipe
         self.optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0.01)
         self.step = 0
@@ -85,7 +85,7 @@ class Trainer:
         """Documents and places by chance, the same for the same step: a resumed run draws as if never stopped."""
         random = np.random.default_rng((self.recipe.seed, self.step))
         chosen = [lessons[i] for i in random.choice(len(lessons), self.recipe.documents)]
-        places = [random.choice(one.fit, self.recipe.places) for one in chosen]
+        places = [random.choice(one.fit, self.recipe.places, p=one.chance) for one in chosen]
         return batch(list(zip(chosen, places, strict=True)), self.read, self.recipe.ahead, self.recipe.decay)
 
     def vocabulary(self, made: Batch) -> tuple[Tensor, Tensor]:
@@ -111,13 +111,13 @@ class Trainer:
         where = torch.zeros(len(self.teacher.ids), dtype=torch.long, device=self.device)
         where[chosen] = torch.arange(len(chosen), device=self.device)
         words, features = [], []
-        state = self.head.fuse(made.taps)  # (B, P, width)
+        first = state = self.head.fuse(made.taps)  # (B, P, width)
         for k in range(self.recipe.ahead):
             embedded = self.embedding[made.tokens[:, :, k]]
             turn = Turn(made.positions + 1 + k, made.mask, self.head.config)
-            state = self.head.step(state, embedded, made.past, turn)
-            said = self.head.say(state)
-            logits = functional.linear(said, rows) + correction  # (B, P, v)
+            state = self.head.step(k, first, state, embedded, made.past, turn)
+            said = self.head.say(k, state)
+            logits = functional.linear(said, rows) + correction + self.head.bias(embedded, chosen)  # (B, P, v)
             probs = made.probs[:, :, k] / made.probs[:, :, k].sum(-1, keepdim=True)
             picked = logits.gather(-1, where[made.said[:, :, k]])  # (B, P, TOP)
             words.append(logits.logsumexp(-1) - (probs * picked).sum(-1))
@@ -165,19 +165,23 @@ def on(made: Batch, device: torch.device) -> Batch:
 def acceptance(trainer: Trainer, lessons: Sequence[Lesson], most: int = 16, ahead: int = 5) -> list[float]:
     """How often the first 1, 2, .. `ahead` proposed tokens are all what the trunk said, over the parts of the
     lessons that the trunk wrote itself. An estimate of the live loop's, with nothing left out for confidence."""
-    head, right, tried = trainer.head, np.zeros(ahead), 0
+    head, tried = trainer.head, 0
+    ahead = min(ahead, head.config.count) if head.config.design == "parallel" else ahead
+    right = np.zeros(ahead)
     for one in lessons:
-        first, last = one.document.middle - 1, len(one.document.ids) - ahead - 1
-        if not one.document.own or last <= first:
+        begin, end = one.document.middle - 1, len(one.document.ids) - ahead - 1
+        if not one.document.own or end <= begin:
             continue
-        places = np.linspace(first, last - 1, min(most, last - first)).astype(np.int64)
+        places = np.linspace(begin, end - 1, min(most, end - begin)).astype(np.int64)
         made = on(batch([(one, places)], trainer.read, ahead, 1.0), trainer.device)
-        state, token, good = head.fuse(made.taps), made.tokens[:, :, 0], np.ones(len(places), bool)
+        first = state = head.fuse(made.taps)
+        token, good = made.tokens[:, :, 0], np.ones(len(places), bool)
         for k in range(ahead):
-            state = head.step(
-                state, trainer.embedding[token], made.past, Turn(made.positions + 1 + k, made.mask, head.config)
-            )
-            best = functional.linear(head.say(state), trainer.teacher.rows).argmax(-1)  # (1, P)
+            embedded = trainer.embedding[token]
+            turn = Turn(made.positions + 1 + k, made.mask, head.config)
+            state = head.step(k, first, state, embedded, made.past, turn)
+            logits = functional.linear(head.say(k, state), trainer.teacher.rows) + head.bias(embedded)
+            best = logits.argmax(-1)  # (1, P)
             token = trainer.teacher.ids[best]
             good &= token[0].cpu().numpy() == one.document.ids[places + 2 + k]
             right[k] += int(good.sum())
