@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="quatrain", description="Local code completion.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     model = argparse.ArgumentParser(add_help=False)
-    model.add_argument("--model", default="", help="a known model's name or the path of a GGUF file")
+    model.add_argument("--model", default="", help="a known model's name, or the path of a GGUF file or a folder")
     model.add_argument(
         "--arithmetic", default="auto", help="auto, or one of those a wrong name lists; bench takes several: a,b"
     )
@@ -137,6 +137,10 @@ def add_training(commands: Any, model: argparse.ArgumentParser) -> None:
     one.add_argument("--tokens", type=int, default=64, help="tokens to write after each")
     one.add_argument("--json", action="store_true", help="one JSON object")
     one.set_defaults(run=train_task)
+
+    from quatrain.lsp_server import pretraining
+
+    pretraining.add_tasks(tasks)
 
 
 def train_task(options: argparse.Namespace) -> int:

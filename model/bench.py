@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quatrain.model import checkpoint, fetch, first_token, gguf_file, loss, machine, measure, peer
+from quatrain.model import checkpoint, fetch, first_token, loss, machine, measure, peer, source
 from quatrain.model.api import QuatrainError
 from quatrain.model.engine import LocalEngine
 from quatrain.model.first_token import FirstToken
@@ -187,7 +187,7 @@ def text_ids(engine: LocalEngine, count: int) -> list[int]:
 
 def file_bytes_per_step(path: Path) -> int:
     """Bytes of the file's tensors that a pass reads: all but the input embedding where the output has its own."""
-    tensors = gguf_file.read(path).tensors
+    tensors = source.read(path).tensors
     unread = {"token_embd.weight"} if "output.weight" in tensors else set()
     return sum(int(tensor.n_bytes) for name, tensor in tensors.items() if name not in unread)
 
@@ -205,7 +205,7 @@ def losses(engines: dict[str, LocalEngine], path: Path, plan: Plan, report: fetc
     vocabulary = next(iter(engines.values())).vocabulary
     chunks = loss.windows(vocabulary, plan.loss_files, plan.loss_tokens)
     report("reading the exact model", 0, 0)
-    exact = loss.reference(gguf_file.read(path))
+    exact = loss.reference(source.read(path))
     result: list[Agreement] = []
     for done, found in enumerate(loss.compare({n: e.trunk for n, e in engines.items()}, exact, chunks), 1):
         report(f"next-token loss, window {done} of {len(chunks)}", 0, 0)

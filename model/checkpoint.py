@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from quatrain.model import fallback, fetch, gpu, heads, native, step_costs, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
+from quatrain.model.converting import CONVERTERS, write_heads
 from quatrain.model.engine import LocalEngine
 
 if TYPE_CHECKING:
     from quatrain.model.decode import Trunk
-    from quatrain.model.gguf_file import GgufModel
 
 Arithmetic: TypeAlias = str
 """`auto`, `native` (our kernels), `native-PATH` with one of `native.isa_paths()`, a row of OPENERS, or `torch`:
@@ -48,21 +48,22 @@ class Converted:
 
 
 def locate(name: str, report: fetch.Report) -> Model:
-    """A known model by name, fetched if need be, or any GGUF file by path. Call inside `fetch.exclusive`."""
+    """A known model by name, fetched if need be, or any file or folder by path. Call inside `fetch.exclusive`."""
     known = fetch.MODELS.get(name or fetch.DEFAULT)
     if known is not None:
         path = fetch.fetch(known, report)
         return Model(known.name, path, f"{known.name}-{known.sha256[:12]}")
     path = Path(name).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise QuatrainError(
             f"no model named {name!r} and no such file. Known models: {', '.join(fetch.MODELS)}; or give the path "
-            "of a GGUF file."
+            "of a GGUF file, or of a folder with config.json (Hugging Face) or params.json (Meta)."
         )
     path = path.resolve()
-    stat = path.stat()
-    identity = hashlib.sha256(f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
-    return Model(path.stem, path, f"{path.stem}-{identity[:12]}")
+    stats = [(file.name, file.stat()) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    found = "|".join([str(path), *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)])
+    title = path.name if path.is_dir() else path.stem
+    return Model(title, path, f"{title}-{hashlib.sha256(found.encode()).hexdigest()[:12]}")
 
 
 def open_engine(name: str, arithmetic: Arithmetic, report: fetch.Report, **options: Any) -> LocalEngine:
@@ -89,10 +90,17 @@ def open_trunk(model: Converted, taps: tuple[int, ...] = ()) -> Trunk:
 def open_converted(model: Converted, report: fetch.Report, **options: Any) -> LocalEngine:
     """An engine over converted files, with the step costs that were measured for it, if they were."""
     report(f"loading {model.name}", 0, 0)
-    file = heads.found(trunk_of(model), options.pop("head", heads.SHIPPED))
-    trunk = open_trunk(model, file.config.taps if file else ())
-    if file:
-        options["head"] = heads.source_over(file, trunk)
+    option, own = options.pop("head", heads.SHIPPED), head_count(model.folder)
+    if own and option == heads.SHIPPED:
+        from quatrain.model import independent_heads
+
+        trunk = open_trunk(model, (read_card(model.folder)[1].layers - 1,))
+        options["head"] = independent_heads.load(model.folder / "heads.safetensors", trunk, own)
+    else:
+        file = heads.found(trunk_of(model), option)
+        trunk = open_trunk(model, file.config.taps if file else ())
+        if file:
+            options["head"] = heads.source_over(file, trunk)
     known = step_costs.load(model.folder, step_costs.key_of(trunk.arithmetic))
     costs = {"costs": known} if known else {}
     return LocalEngine(trunk, tokenizer.load(model.folder), model.name, **costs | options)
@@ -162,10 +170,10 @@ def folder_of(model: Model, resolved: str) -> Path:
 
 def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Converted:
     """Write tokenizer and weights for the first arithmetic that can compute the model, whole or not at all."""
-    from quatrain.model import gguf_file
+    from quatrain.model import source as sources
 
     report(f"reading {model.path.name}", 0, 0)
-    source = gguf_file.read(model.path)
+    source = sources.read(model.path)
     reason = native.unsupported(source.config)
     chosen = next((a for a in wanted if kind_of(a) != "native" or reason is None), None)
     if chosen is None:
@@ -178,9 +186,11 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        tokenizer.save(partial, *tokenizer.build(source.fields))
+        tokenizer.save(partial, *source.tokenizer())
         CONVERTERS[kind](source, partial / "weights.safetensors", report)
-        about = {"model": model.name, "sha256": sha256_of(model)}
+        if source.head_count:
+            write_heads(source, kind, partial / "heads.safetensors")
+        about = {"model": model.name, "sha256": sha256_of(model), "heads": source.head_count}
         card = {"arithmetic": kind, "config": asdict(source.config)} | about
         (partial / "card.json").write_text(json.dumps(card, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -192,12 +202,17 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
 
 
 def sha256_of(model: Model) -> str:
-    """Of the model's file: what draft heads know their trunk by."""
+    """Of the model's file, or of all that a folder has of weights: what draft heads know their trunk by."""
     known = fetch.MODELS.get(model.name)
     if known is not None:
         return known.sha256
-    with model.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    kinds = {".safetensors", ".pth"}
+    files = [model.path] if model.path.is_file() else sorted(f for f in model.path.iterdir() if f.suffix in kinds)
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def trunk_of(model: Converted) -> str:
@@ -212,43 +227,9 @@ def read_card(folder: Path) -> tuple[str, ModelConfig]:
     return card["arithmetic"], ModelConfig(**card["config"])
 
 
-def convert_torch(kind: str) -> Callable[[GgufModel, Path, fetch.Report], None]:
-    """A converter to torch tensors: `bf16`, `f32`, or `int8` with a scale per output row."""
-
-    def write(source: GgufModel, target: Path, report: fetch.Report) -> None:
-        import torch
-        from safetensors.torch import save_file
-
-        from quatrain.model import gguf_file
-
-        dtype = torch.float32 if kind == "f32" else torch.bfloat16
-        tied = gguf_file.tied(source)
-        out: dict[str, torch.Tensor] = {}
-        for i, name in enumerate(gguf_file.shapes(source.config)):
-            report("converting", i, 0)
-            if name == "token_embd.weight" and tied:
-                continue
-            held = name if name in source.tensors else "token_embd.weight"
-            weight = torch.tensor(gguf_file.dense(source.tensors[held]))
-            if kind == "int8" and weight.ndim == 2:
-                scale = weight.abs().amax(dim=1).clamp_min(1e-12) / 127  # (out,)
-                out[name] = (weight / scale[:, None]).round().to(torch.int8)
-                out[name + ".scale"] = scale.to(dtype)
-            else:
-                out[name] = weight.to(dtype)
-        save_file(out, target)
-
-    return write
-
-
-def convert_native(source: GgufModel, target: Path, report: fetch.Report) -> None:
-    """Packed weights for our kernels."""
-    from quatrain.model import gguf_file
-
-    tensors = dict(source.tensors)
-    if gguf_file.tied(source) and "output.weight" in tensors:
-        tensors["token_embd.weight"] = tensors["output.weight"]
-    native.write(source.config, tensors, target, lambda done, total: report("converting", done, total))
+def head_count(folder: Path) -> int:
+    """How many heads of its own a converted model has beside the next-token head."""
+    return json.loads((folder / "card.json").read_text()).get("heads", 0)
 
 
 def open_native(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
@@ -296,12 +277,6 @@ def open_mps(config: ModelConfig, weights: Path, path: str | None, taps: tuple[i
     return Transformer(config, load_file(weights, device="mps"), taps)
 
 
-CONVERTERS: dict[str, Callable[[GgufModel, Path, fetch.Report], None]] = {
-    "native": convert_native,
-    "torch-bf16": convert_torch("bf16"),
-    "torch-int8": convert_torch("int8"),
-    "torch-f32": convert_torch("f32"),
-}
 OPENERS: dict[str, Callable[[ModelConfig, Path, str | None, tuple[int, ...]], Trunk]] = {
     "native": open_native,
     "torch-bf16": open_torch,

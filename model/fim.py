@@ -35,6 +35,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout("starcoder", ("<fim_prefix>", "outline", "<fim_suffix>", "suffix", "<fim_middle>", "prefix")),
     Layout("deepseek", ("<｜fim▁begin｜>", "outline", "<｜fim▁hole｜>", "suffix", "<｜fim▁end｜>", "prefix")),
     Layout("codellama", ("▁<PRE>", "outline", "▁<SUF>", "suffix", "▁<MID>", "prefix")),
+    Layout("sentencepiece", ("<s>", "outline", "prefix")),  # Llama 1 and 2, Meta's: every text began so
     Layout("plain", ("outline", "prefix")),  # no fill-in-the-middle training: the suffix cannot be shown
 )
 

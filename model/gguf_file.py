@@ -1,17 +1,26 @@
-"""Opens a GGUF file and says what is in it, or why it cannot be used. Knows no arithmetic and no folders."""
+"""Opens a GGUF file and says what is in it, or why it cannot be used; names and shapes of all weights.
+
+Knows no arithmetic and no folders.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gguf import GGUFReader, ReaderTensor
 from gguf.quants import dequantize
+from tokenizers import Tokenizer
 
+from quatrain.model import tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from quatrain.model.native.gguf_levels import GgufTensor
 
 ARCHITECTURES = {"qwen2": False, "llama": True}  # architecture -> rotary pairs are interleaved
 MAX_POSITIONS = 32_768
@@ -25,6 +34,17 @@ class GgufModel:
     config: ModelConfig
     fields: dict[str, Any]
     tensors: dict[str, ReaderTensor]
+    head_count: int = 0  # GGUF files hold no draft heads
+
+    @property
+    def tied(self) -> bool:
+        """Whether input and output share one matrix. The default model stores its tied matrix twice, in two
+        widths; the finer output copy is then used for both."""
+        return "output.weight" not in self.tensors or self.fields["general.architecture"] == "qwen2"
+
+    def tokenizer(self) -> tuple[Tokenizer, dict[str, np.ndarray]]:
+        """See `tokenizer.build`."""
+        return tokenizer.build(self.fields)
 
 
 def read(path: Path) -> GgufModel:
@@ -72,7 +92,7 @@ def config_of(path: Path, fields: dict[str, Any], tensors: dict[str, ReaderTenso
         raise QuatrainError(f"{path} lacks the metadata of a {arch} model ({error}).") from error
 
 
-def check(path: Path, config: ModelConfig, tensors: dict[str, ReaderTensor]) -> None:
+def check(path: Path, config: ModelConfig, tensors: Mapping[str, GgufTensor]) -> None:
     """Every weight is there in the expected shape. Raises QuatrainError naming the first that is not."""
     for name, shape in shapes(config).items():
         found = tensors.get(name)
@@ -106,18 +126,21 @@ def shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         "ffn_up.weight": (c.ffn, c.width),
         "ffn_down.weight": (c.width, c.ffn),
     }
-    if c.qkv_bias:
-        layer |= {f"attn_{n}.bias": (c.heads * c.head_dim if n == "q" else c.kv_heads * c.head_dim,) for n in "qkv"}
+    if c.activation == "gelu":
+        del layer["ffn_gate.weight"]
+    if c.qk_norm:
+        layer |= {"attn_q_norm.weight": (c.head_dim,), "attn_k_norm.weight": (c.head_dim,)}
+    if c.norm == "layer":
+        found |= {"output_norm.bias": (c.width,)}
+        layer |= {"attn_norm.bias": (c.width,), "ffn_norm.bias": (c.width,)}
+    biased = ["attn_q", "attn_k", "attn_v"] if c.qkv_bias else []
+    biased += ["attn_output"] if c.out_bias else []
+    biased += [name for name in ("ffn_gate", "ffn_up", "ffn_down") if c.ffn_bias and f"{name}.weight" in layer]
+    layer |= {f"{name}.bias": layer[f"{name}.weight"][:1] for name in biased}
     return found | {f"blk.{i}.{name}": shape for i in range(c.layers) for name, shape in layer.items()}
 
 
-def tied(model: GgufModel) -> bool:
-    """Whether input and output share one matrix. The default model stores its tied matrix twice, in two
-    widths; the finer output copy is then used for both."""
-    return "output.weight" not in model.tensors or model.fields["general.architecture"] == "qwen2"
-
-
-def dense(tensor: ReaderTensor) -> np.ndarray:
+def dense(tensor: GgufTensor) -> np.ndarray:
     """The weight as float32 in its logical (out, in) shape."""
     shape = tuple(int(n) for n in reversed(tensor.shape))
     return dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False).reshape(shape)

@@ -17,7 +17,7 @@ from quatrain.model.api import QuatrainError
 
 if TYPE_CHECKING:
     from quatrain.model.decode import Trunk
-    from quatrain.model.gguf_file import GgufModel
+    from quatrain.model.source import Source
     from quatrain.model.tokenizer import Vocabulary
     from quatrain.model.transformer import Transformer
 
@@ -66,8 +66,8 @@ def windows(vocabulary: Vocabulary, files: Sequence[str], count: int) -> list[li
     return [window for window in held if len(window) > 1]
 
 
-def reference(source: GgufModel) -> Transformer:
-    """The dequantised float32 model of a GGUF file: four bytes a weight, in memory."""
+def reference(source: Source) -> Transformer:
+    """The dequantised float32 model of a file or folder: four bytes a weight, in memory."""
     import torch
 
     from quatrain.model import gguf_file
@@ -80,11 +80,9 @@ def reference(source: GgufModel) -> Transformer:
     )
 
 
-def skipped(source: GgufModel, name: str) -> bool:
+def skipped(source: Source, name: str) -> bool:
     """Whether `name` is the input embedding of a model that uses its output matrix for both."""
-    from quatrain.model import gguf_file
-
-    return name == "token_embd.weight" and gguf_file.tied(source)
+    return name == "token_embd.weight" and source.tied
 
 
 def compare(trunks: dict[str, Trunk], exact: Trunk, chunks: Sequence[Sequence[int]]) -> Iterator[list[Agreement]]:

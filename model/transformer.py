@@ -1,4 +1,4 @@
-"""The Llama/Qwen2 decoder in torch, in reading order: linear, norm, rotary, attention, layers, logits.
+"""The Llama/Qwen/StarCoder2 decoder in torch, in reading order: linear, norm, rotary, attention, layers, logits.
 
 The reference for our own kernels, the prompt path on a GPU (steps: cuda.py), and the fallback on machines
 without a compiler. Weights are looked up by their GGUF names. Batch is one. It knows no tokens' text and no files.
@@ -116,14 +116,18 @@ class Transformer:
         x = self.embed(tokens)  # (n, width)
         tapped = [x] if 0 in self.taps else []
         for layer in range(c.layers):
-            x = x + self.attention(self.norm(x, f"blk.{layer}.attn_norm.weight"), layer, window)
-            x = x + self.feed_forward(self.norm(x, f"blk.{layer}.ffn_norm.weight"), layer)
+            x = self.block(x, layer, window)
             if layer + 1 in self.taps and layer + 1 < c.layers:
                 tapped.append(x)
         x = self.norm(x, "output_norm.weight")
         if c.layers in self.taps:
             tapped.append(x)
         return x, torch.stack(tapped, dim=1) if tapped else None
+
+    def block(self, x: Tensor, layer: int, window: Window, keep: slice = slice(None)) -> Tensor:
+        """One layer: x (n, width) plus what it attends to, plus, for the rows to `keep`, what it makes of that."""
+        x = (x + self.attention(self.norm(x, f"blk.{layer}.attn_norm.weight"), layer, window))[keep]
+        return x + self.feed_forward(self.norm(x, f"blk.{layer}.ffn_norm.weight"), layer)
 
     def embed(self, tokens: Tensor) -> Tensor:
         return self.rows("output.weight" if "token_embd.weight" not in self.weights else "token_embd.weight", tokens)
@@ -145,8 +149,12 @@ class Transformer:
         return y if bias is None else y + bias
 
     def norm(self, x: Tensor, name: str) -> Tensor:
-        """Root-mean-square norm, computed in float32."""
+        """Root-mean-square or layer norm over the last axis, computed in float32."""
         wide = x.float()
+        if self.config.norm == "layer":
+            bias = self.weights[name.removesuffix("weight") + "bias"].float()
+            weight = self.weights[name].float()
+            return functional.layer_norm(wide, weight.shape, weight, bias, self.config.rms_eps).to(x.dtype)
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.config.rms_eps)
         return (wide * scale).to(x.dtype) * self.weights[name]
 
@@ -156,14 +164,18 @@ class Transformer:
         q = self.linear(x, name + "q.weight").view(n, c.heads, c.head_dim).transpose(0, 1)  # (heads, n, dim)
         k = self.linear(x, name + "k.weight").view(n, c.kv_heads, c.head_dim).transpose(0, 1)
         v = self.linear(x, name + "v.weight").view(n, c.kv_heads, c.head_dim).transpose(0, 1)
+        if c.qk_norm:
+            q, k = self.norm(q, name + "q_norm.weight"), self.norm(k, name + "k_norm.weight")
         q, k = (rotate(t, window.cos, window.sin, c.rope_interleaved) for t in (q, k))
         out = window.attend(layer, q, k, v)  # (heads, n, dim)
         return self.linear(out.transpose(0, 1).reshape(n, -1), name + "output.weight")
 
     def feed_forward(self, x: Tensor, layer: int) -> Tensor:
         name = f"blk.{layer}.ffn_"
-        gate = functional.silu(self.linear(x, name + "gate.weight"))
-        return self.linear(gate * self.linear(x, name + "up.weight"), name + "down.weight")
+        up = self.linear(x, name + "up.weight")  # (n, ffn)
+        if self.config.activation == "gelu":
+            return self.linear(functional.gelu(up, approximate="tanh"), name + "down.weight")
+        return self.linear(functional.silu(self.linear(x, name + "gate.weight")) * up, name + "down.weight")
 
 
 def rotary_table(config: ModelConfig, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,8 @@ SOURCES = sorted(p for folder in ("model", "lsp_server") for p in (ROOT / folder
 PROTOCOL_MODULES = {"server", "protocol", "handlers", "serving", "door"}
 NO_TORCH = {"api", "config", "fim", "tokenizer", "cache", "draft", "trunk", "fetch", "gguf_file", "decode", "engine"}
 NO_TORCH |= {"machine", "measure", "step_costs", "draft_length", "bench", "bench_table", "peer", "loss", "first_token"}
-NO_TORCH |= {"checkpoint", "fallback", "gpu", "setting_up"}
+NO_TORCH |= {"checkpoint", "fallback", "gpu", "setting_up", "converting", "source", "folder_model", "hf_folder"}
+NO_TORCH |= {"meta_folder", "sentence_piece", "tokenizer_json"}
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager", "misc", "core"}
 
 
@@ -65,6 +66,12 @@ def test_sizes_and_names(path: Path) -> None:
 
 def test_serving_imports_no_torch() -> None:
     code = "import sys, quatrain.lsp_server.handlers; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_serving_imports_no_training() -> None:
+    code = "import sys, quatrain.lsp_server.cli as cli, quatrain.lsp_server.handlers, quatrain.model.checkpoint;"
+    code += "cli.parser(); assert not [m for m in sys.modules if m.startswith(('quatrain.model.train', 'matplotlib'))]"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

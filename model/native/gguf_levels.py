@@ -22,9 +22,12 @@ class GgufTensor(Protocol):
     """What is used of a `gguf` reader tensor: `data` is (outputs, bytes) uint8, or floats; `shape` has the
     inputs first."""
 
-    tensor_type: Type
-    data: np.ndarray
-    shape: Any
+    @property
+    def tensor_type(self) -> Type: ...
+    @property
+    def data(self) -> np.ndarray: ...
+    @property
+    def shape(self) -> Any: ...
 
 
 def kind_of(tensor_type: Type) -> str:

@@ -49,6 +49,10 @@ def unsupported(config: ModelConfig) -> str | None:
         return f"head dimension {config.head_dim} is not 32, 64, 96 or 128"
     if config.width % 32 or config.ffn % 32:
         return f"width {config.width} or feed-forward {config.ffn} is not a multiple of 32"
+    if config.norm != "rms" or config.activation != "swiglu":
+        return "layer norm with a bias or a feed-forward without a gate"
+    if config.qk_norm or config.out_bias or config.ffn_bias:
+        return "normalised queries and keys" if config.qk_norm else "biases beyond those of queries, keys and values"
     if config.heads % config.kv_heads:
         return f"{config.heads} query heads do not share {config.kv_heads} key/value heads evenly"
     return None
