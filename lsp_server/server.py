@@ -188,11 +188,12 @@ class Server(LanguageServer):
     def work(self, snapshot: Snapshot, mine: Running) -> Completion:
         """On the model thread: one completion, and no exception to the editor."""
         empty = Completion("", snapshot.cursor, snapshot.cursor, "cancelled")
-        if mine.stop.reason() == "cancelled" or self.completer is None:
+        completer = self.completer  # the event loop may take it away meanwhile
+        if mine.stop.reason() == "cancelled" or completer is None:
             return empty
         try:
-            return self.completer.complete(snapshot, self.settings, mine.stop)
+            return completer.complete(snapshot, self.settings, mine.stop)
         except Exception:
             log.exception("completion failed")
-            self.completer.forget()
+            completer.forget()
             return Completion("", snapshot.cursor, snapshot.cursor, "internal_error")

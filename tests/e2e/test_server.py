@@ -127,15 +127,41 @@ def test_cancel_stops_the_work() -> None:
         assert time.monotonic() - began < 4, "the cancelled request went on working"
 
 
+EDITS = {
+    "a line above": ((0, 0), (0, 0), "# 🙂\n\n"),
+    "before it on its line": ((1, 0), (1, 1), "🙂 + abc"),
+    "the word at the cursor": ((1, 4), (1, 7), "?"),
+    "everything": ((0, 0), (9, 0), ""),
+}
+
+
 def test_an_edit_while_the_answer_is_on_its_way_does_not_reach_it() -> None:
-    with scripted("abcdefgh\n", pause=0.1) as client:
+    selected = {"range": {"start": place(1, 4), "end": place(1, 7)}, "text": "answ"}
+    with scripted("wered()\n", pause=0.1) as client:
         client.initialize()
         client.wait_state("ready")
-        uri = client.open("x = \n")
-        number = client.start("textDocument/inlineCompletion", client.inline_params(uri, 0, 4))
-        client.change(uri, 2, (0, 0), (0, 0), "yyyy\n")
-        (item,) = client.wait(number)["result"]
-        assert item["range"]["start"] == place(0, 4)
+        for name, edit in EDITS.items():
+            for choice, start in ((None, place(1, 7)), (selected, place(1, 4))):
+                # a document of its own each time: what is remembered of the last one would come at once
+                uri = client.open("s = '🙂'\nx = ans\n", f"file:///work/{len(name)}{start['character']}.py")
+                number = client.start("textDocument/inlineCompletion", client.inline_params(uri, 1, 7, 2, choice))
+                client.change(uri, 2, *edit)
+                (item,) = client.wait(number)["result"]
+                assert item["range"] == {"start": start, "end": place(1, 7)}, name
+
+
+def test_an_edit_does_not_reach_a_menu_item_on_its_way() -> None:
+    with scripted("wered()\n", pause=0.1) as client:
+        client.initialize({"textDocument": {"completion": {}}})
+        while client.request("quatrain/status")["state"] != "ready":
+            time.sleep(0.02)
+        for name, edit in EDITS.items():
+            uri = client.open("s = '🙂'\nx = ans\n", f"file:///work/{len(name)}.py")
+            number = client.start("textDocument/completion", {"textDocument": {"uri": uri}, "position": place(1, 7)})
+            client.change(uri, 2, *edit)
+            (item,) = client.wait(number)["result"]["items"]
+            assert item["textEdit"]["range"] == {"start": place(1, 4), "end": place(1, 7)}, name
+            assert item["textEdit"]["newText"] == "answered()"
 
 
 def test_the_popup_selection_is_extended(client: Client) -> None:
