@@ -300,6 +300,28 @@ def test_the_status_request_needs_no_parameters(client: Client) -> None:
     assert client.wait(900)["result"]["state"] == "ready"
 
 
+def test_work_that_takes_a_moment_is_told_twice_and_quick_work_never() -> None:
+    with scripted("abcdefghijklmnop\n", pause=0.1) as client:
+        client.initialize()
+        client.wait_state("ready")
+        before = len(client.notifications)
+        uri = client.open("x = \n")
+        other = client.open("x = \n", "file:///work/b.py")
+        numbers = [
+            client.start("textDocument/inlineCompletion", client.inline_params(u, 0, column))
+            for u, column in ((uri, 3), (uri, 4), (other, 4))  # the second stops the first, the third waits for it
+        ]
+        for number in numbers:
+            client.wait(number)
+        client.request("quatrain/status")
+        notes = [n["params"] for n in client.notifications[before:] if n["method"] == "didChangeStatus"]
+        assert [(note["busy"], note["state"]) for note in notes] == [(True, "ready"), (False, "ready")]
+        client.change(other, 2, (0, 4), (0, 4), "abc")
+        assert client.inline(other, 0, 7)[0]["data"]["source"] == "memory"
+        assert client.request("quatrain/status")["busy"] is False
+        assert [n["method"] for n in client.notifications[before:]].count("didChangeStatus") == 2
+
+
 def test_accept_reporting(client: Client) -> None:
     uri = client.open("x = \n")
     (item,) = client.inline(uri, 0, 4)
