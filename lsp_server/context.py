@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from .languages import LANGUAGES, Language
 from .lexical import scan, width
+from .outline import _items as outlined_items
 from .outline import outline
 
 if TYPE_CHECKING:
@@ -160,3 +161,9 @@ def _inside(text: str, row: Language | None) -> bool:
     """Whether text ends inside brackets or a string that it opened itself."""
     end = scan(text, row)
     return bool(end.quote) or any(b in "([" for b in end.brackets)
+
+
+def forget() -> None:
+    """Empty what is kept between contexts, to measure a first one."""
+    for kept in (_outline, _until_border, outlined_items):
+        kept.cache_clear()
