@@ -1,0 +1,115 @@
+"""What is told of the parts of a file that are too far from the cursor to be shown whole.
+
+First the headers of what the cursor stands in, then pieces that are like the text around it, then imports and
+signatures. Answers are kept, since typing does not change what they depend on. Knows texts, trees and a budget.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+from .languages import LANGUAGES, Tree
+from .likeness import NAME, places
+from .outline import joined, open_headers, outline
+from .pieces import headers, piece
+
+ALIKE_SHARE = 0.75  # of the room, for pieces that are like the text around the cursor
+FAINT = 0.2  # of all that could be in common: pieces with less tell no more than signatures do
+KEPT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """A document but for what is shown of it: texts above the edge, near the cursor on both sides, and below.
+
+    `below_row` is the row of the document on which `below` begins.
+    """
+
+    language: str
+    above: str
+    near: str
+    suffix: str
+    below: str
+    below_row: int
+
+    def until(self, edge: int) -> Far:
+        """The same with the near text beginning earlier."""
+        return replace(self, above=self.above[:edge], near=self.above[edge:] + self.near)
+
+
+_kept: OrderedDict[tuple[Far, int], str] = OrderedDict()
+
+
+def forget() -> None:
+    """Start afresh, to measure a first context."""
+    _kept.clear()
+
+
+def told(far: Far, room: int, count: Callable[[str], int], tree: Tree | None) -> str:
+    """Whole lines in at most `room` tokens. `tree` is that of the document; it is only looked at the first time."""
+    # The row may move while lines are typed; only the tree needs it.
+    key = (replace(far, below_row=0), room)
+    if key not in _kept:
+        _kept[key] = _told(far, room, count, tree)
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(key)
+    return _kept[key]
+
+
+def _told(far: Far, room: int, count: Callable[[str], int], tree: Tree | None) -> str:
+    above = far.above.split("\n")[:-1]
+    lines = above + far.below.split("\n")
+    kept = _alike(far, lines, len(above), room, count, tree)
+    lower = joined({row: (row, lines[row]) for row in kept if row >= len(above)})
+    left = room - count(lower)
+    upper = sorted(row for row in kept if row < len(above))
+    chars = len(far.suffix + far.near) / max(count(far.suffix + far.near), 1)
+    used = sum(count(lines[row]) + 1 for row in upper)
+    wanted = frozenset(NAME.findall(far.near + far.suffix))
+    spare = int(max(left - used, 1) * chars * 0.9)
+    rows = [(row, row) for row in upper]
+    said = outline(far.language, far.above, spare, wanted, tree, rows)
+    while count(said) > left and spare > 1:
+        spare = spare * 2 // 3
+        said = outline(far.language, far.above, spare, wanted, tree, rows)
+    lower += "\n" if lower and said else ""
+    return lower + said if count(lower + said) <= room else said if count(said) <= room else ""
+
+
+def _alike(
+    far: Far, lines: list[str], above: int, room: int, count: Callable[[str], int], tree: Tree | None
+) -> set[int]:
+    """Rows of `lines`, of which the first `above` stand above the edge, that are worth showing; with the rows of
+    the headers around them."""
+    kept = set(open_headers(far.above))
+    starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=0))
+    found, most = places("\n".join(lines), starts, far.near, far.suffix)
+    shift = far.below_row - above  # from rows of `lines` to rows of the document, below
+    row = LANGUAGES.get(far.language)
+    used = sum(count(lines[r]) + 1 for r in kept)
+    for place in found:
+        if place.score < FAINT * most or used > room * ALIKE_SHARE:
+            break
+        move = 0 if place.row < above else shift
+        first, last = _rows(tree, lines, place.row, above, move)
+        rows = set(range(first, last + 1))
+        if len(rows - kept) * 2 <= len(rows):
+            continue  # mostly told already
+        around = {h for h in (h - move for h in headers(tree, row, first + move)) if 0 <= h < above or h >= above > 0}
+        around = {h for h in around if (h < above) == (first < above) and h < len(lines)}
+        cost = count("\n".join(lines[r] for r in sorted((rows | around) - kept))) + 2
+        if used + cost <= room * ALIKE_SHARE:
+            kept |= rows | around
+            used += cost
+    return kept
+
+
+def _rows(tree: Tree | None, lines: list[str], row: int, above: int, move: int) -> tuple[int, int]:
+    """First and last of the rows of `lines` that belong to the piece around one of them."""
+    low, high = (0, above - 1) if row < above else (above, len(lines) - 1)
+    first, last = piece(tree, lines[row], row + move, low + move, high + move)
+    return first - move, last - move
