@@ -32,7 +32,7 @@ LEVELS = (0.2, 0.45, 0.75)  # shares of the budget that the prefix may ask for, 
 OUTLINE_SHARES = ((384, 0.2), (768, 0.25), (1_000_000, 0.3))  # of the prefix's room, by budget
 STEP = 0.3  # characters per token of budget by which the edge of the near part moves
 SPARE = 40  # tokens that may be typed into a file that fits before an edge appears
-LINE = 16  # tokens kept free for the line that is being typed
+LINE = 8  # tokens kept free for the line that is being typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +87,21 @@ def _trimmed(snapshot: Snapshot, before: str, after: str, suffix: str, left: int
     room = left - int(left * share) - min(LINE, left // 8)
     step = max(int(left * STEP), 96)
     line = before.rfind("\n") + 1
-    edge, anchor, earlier = _edges(snapshot.language, before[:line], room, step, count)
+    edge, anchor, number = _edges(snapshot.language, before[:line], room, step, count)
     whole = snapshot.tree if isinstance(snapshot.tree, Tree) and "\r" not in snapshot.text else None
     below = before.count("\n") + suffix.count("\n")
     far = Far(snapshot.language, before[:edge], before[edge:anchor], suffix, after[len(suffix) :], below)
     outline = told(far, int(left * share), count, whole)
     # What the outline left unused goes to the near text, on the same grid.
-    spare = int(left * share) - count(outline)
-    if outline and earlier < edge and count(before[earlier:edge]) <= spare:
-        outline, edge = told(far.until(earlier), int(left * share) - count(before[earlier:edge]), count, whole), earlier
+    spare, first = int(left * share) - count(outline), edge
+    while number > 0:
+        number -= 1
+        earlier = _border(snapshot.language, before[:line], number, step)
+        if count(before[earlier:first]) > spare:
+            break
+        edge = earlier
+    if edge < first:
+        outline = told(far.until(edge), int(left * share) - count(before[edge:first]), count, whole)
     while outline and count(outline) + count(before[edge:]) > left:
         outline = outline[: outline[:-1].rfind("\n") + 1]
     while edge < line and count(before[edge:]) > left:
@@ -105,28 +111,29 @@ def _trimmed(snapshot: Snapshot, before: str, after: str, suffix: str, left: int
 
 @lru_cache(maxsize=16)
 def _edges(language: str, lines: str, room: int, step: int, count: Count) -> tuple[int, int, int]:
-    """Where the near text begins, how much of `lines` was needed to push it there, and where it would begin with
-    one step more room.
-
-    Edges lie on a grid from the file's start, moved to a statement's border.
-    """
-
-    def border(number: int) -> int:
-        start = number * step
-        return start + _best_border(language, lines[start : start + step // 2]) if number else 0
-
+    """Where the near text begins, how much of `lines` was needed to push it there, and its number on the grid."""
     low, high = max(len(lines) - room * MOST_CHARS, 0) // step, len(lines) // step + 1
     while low < high:
         middle = (low + high) // 2
-        if count(lines[border(middle) :]) <= room:
+        if count(lines[_border(language, lines, middle, step) :]) <= room:
             high = middle
         else:
             low = middle + 1
     if low == 0:
         return 0, len(lines), 0
-    edge, earlier = min(border(low), len(lines)), border(low - 1)
+    edge, earlier = _border(language, lines, low, step), _border(language, lines, low - 1, step)
     needed = _longest(lines[earlier : earlier + room * MOST_CHARS], room, count)
-    return edge, max(earlier + needed, edge), earlier
+    return edge, max(earlier + needed, edge), low
+
+
+def _border(language: str, lines: str, number: int, step: int) -> int:
+    """An edge: a place on a grid from the file's start, moved to a statement's border."""
+    if number == 0:
+        return 0
+    start = number * step
+    if offset := _best_border(language, lines[start : start + step // 2]):
+        return min(start + offset, len(lines))
+    return lines.find("\n", start) + 1 or len(lines)
 
 
 def _longest(text: str, room: int, count: Count) -> int:

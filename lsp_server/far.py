@@ -16,8 +16,8 @@ from .likeness import NAME, places
 from .outline import joined, open_headers, outline
 from .pieces import headers, piece
 
-ALIKE_SHARE = 0.75  # of the room, for pieces that are like the text around the cursor
-FAINT = 0.2  # of all that could be in common: pieces with less tell no more than signatures do
+ALIKE_SHARE = 0.9  # of the room, for pieces that are like the text around the cursor
+FAINT = 0.12  # of all that could be in common: pieces with less tell no more than signatures do
 KEPT = 16
 
 
@@ -76,8 +76,8 @@ def _told(far: Far, room: int, count: Callable[[str], int], tree: Tree | None) -
     while count(said) > left and spare > 1:
         spare = spare * 2 // 3
         said = outline(far.language, far.above, spare, wanted, tree, rows)
-    lower += "\n" if lower and said else ""
-    return lower + said if count(lower + said) <= room else said if count(said) <= room else ""
+    whole = "".join(part + "\n" for part in (lower, said) if part)  # an empty line after each: something is left out
+    return whole if count(whole) <= room else said if count(said) <= room else ""
 
 
 def _alike(
@@ -85,20 +85,25 @@ def _alike(
 ) -> set[int]:
     """Rows of `lines`, of which the first `above` stand above the edge, that are worth showing; with the rows of
     the headers around them."""
-    kept = set(open_headers(far.above))
-    starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=0))
-    found, most = places("\n".join(lines), starts, far.near, far.suffix)
-    shift = far.below_row - above  # from rows of `lines` to rows of the document, below
     row = LANGUAGES.get(far.language)
+    kept = set(_open(far.above, lines, room, count))
+    starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=0))
+    remark = row.comment[0] if row else "#"
+    found, most = places("\n".join(lines), starts, far.near, far.suffix, remark)
+    shift = far.below_row - above  # from rows of `lines` to rows of the document, below
     used = sum(count(lines[r]) + 1 for r in kept)
     for place in found:
         if place.score < FAINT * most or used > room * ALIKE_SHARE:
             break
         move = 0 if place.row < above else shift
-        first, last = _rows(tree, lines, place.row, above, move)
-        rows = set(range(first, last + 1))
-        if len(rows - kept) * 2 <= len(rows):
-            continue  # mostly told already
+        low, high = (0, above - 1) if place.row < above else (above, len(lines) - 1)
+        span = piece(tree, lines[place.row], place.row + move, low + move, high + move)
+        if span is None:
+            continue
+        first, last = span[0] - move, span[1] - move
+        rows = {r for r in range(first, last + 1) if lines[r].strip()}
+        if len(rows - kept) * 2 <= len(rows) or all(lines[r].lstrip().startswith((remark, "*")) for r in rows):
+            continue  # mostly told already, or nothing but comments
         around = {h for h in (h - move for h in headers(tree, row, first + move)) if 0 <= h < above or h >= above > 0}
         around = {h for h in around if (h < above) == (first < above) and h < len(lines)}
         cost = count("\n".join(lines[r] for r in sorted((rows | around) - kept))) + 2
@@ -108,8 +113,9 @@ def _alike(
     return kept
 
 
-def _rows(tree: Tree | None, lines: list[str], row: int, above: int, move: int) -> tuple[int, int]:
-    """First and last of the rows of `lines` that belong to the piece around one of them."""
-    low, high = (0, above - 1) if row < above else (above, len(lines) - 1)
-    first, last = piece(tree, lines[row], row + move, low + move, high + move)
-    return first - move, last - move
+def _open(above: str, lines: list[str], room: int, count: Callable[[str], int]) -> list[int]:
+    """Rows of the headers of what the near text stands in; the middle ones go where they would take up the room."""
+    rows = open_headers(above)
+    while rows and sum(count(lines[row]) + 1 for row in rows) > room // 2:
+        rows.pop(len(rows) // 2)
+    return rows

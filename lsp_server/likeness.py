@@ -20,6 +20,7 @@ LEAST_LINE = 8  # shorter lines are alike by accident
 REACH = 4  # rows on each side of a place that are read together
 MOST_PLACES = 40
 WHOLE_LINE = 2.0  # what a whole line in common is worth, in words of its rarity
+REMARK = 0.4  # what a word in a comment is worth
 TOWARDS = 2  # rows from a line that is alike to the middle of what is wanted of its surroundings
 
 
@@ -31,22 +32,25 @@ class Place:
     score: float
 
 
-def wanted_words(above: str, below: str) -> dict[str, float]:
-    """Words around the cursor, those on the lines next to it weighing most."""
+def wanted_words(above: str, below: str, remark: str) -> dict[str, float]:
+    """Words around the cursor, those on the lines next to it weighing most, those of comments little."""
     words: dict[str, float] = {}
     for lines, most in ((_last(above), LINES_ABOVE), (_first(below), LINES_BELOW)):
         for distance, line in enumerate(lines):
+            weight = (1 - 0.6 * distance / most) * (REMARK if line.lstrip().startswith((remark, "*")) else 1)
             for word in NAME.findall(line):
-                words[word] = max(words.get(word, 0.0), 1 - 0.6 * distance / most)
+                words[word] = max(words.get(word, 0.0), weight)
     return words
 
 
-def places(text: str, starts: list[int], above: str, below: str) -> tuple[list[Place], float]:
+def places(text: str, starts: list[int], above: str, below: str, remark: str = "#") -> tuple[list[Place], float]:
     """Rows of `text`, whose lines begin at `starts`, best first; and the score of one that has everything."""
     rows: defaultdict[int, dict[str, float]] = defaultdict(dict)
     size = math.log(len(starts) + 1)
     most = 0.0
-    words = sorted(wanted_words(above, below).items(), key=lambda item: (-item[1] * min(len(item[0]), 8), item[0]))
+    words = sorted(
+        wanted_words(above, below, remark).items(), key=lambda item: (-item[1] * min(len(item[0]), 8), item[0])
+    )
     for word, weight in words[:MOST_WORDS]:
         found = _whole_words(text, word)
         value = weight * (size - math.log(len(found) + 1))

@@ -38,15 +38,16 @@ def outline(
 ) -> str:
     """The short form of `far` in at most `room` characters, whole lines, ends with a line end or is "".
 
-    `pieces` are rows to keep as they are, and have their room. Definitions whose names are `wanted` come before
-    others of their rank, and are kept whole if there is room. `tree` is that of a text that begins with `far`.
+    `pieces` are rows to keep as they are, headers among them, and have their room. Definitions whose names are
+    `wanted` come before others of their rank, and are kept whole if there is room. `tree` is that of a text that
+    begins with `far`.
     """
     if room <= 0 or not far.strip():
         return ""
     lines = far.split("\n")
     row = LANGUAGES.get(language)
     items = _items(row, far, lines, tree) if row else []
-    return _write(lines, items, open_headers(far), room, wanted, pieces)
+    return _write(lines, items, [] if pieces else open_headers(far), room, wanted, pieces)
 
 
 def _items(row: Language, far: str, lines: list[str], tree: Tree | None) -> list[Item]:

@@ -11,15 +11,16 @@ MOST_ROWS = 12
 BLIND = 3, 5  # rows before and after, where there is no tree
 
 
-def piece(tree: Tree | None, line: str, row: int, low: int, high: int) -> tuple[int, int]:
+def piece(tree: Tree | None, line: str, row: int, low: int, high: int) -> tuple[int, int] | None:
     """First and last row of the piece around `row`, which says `line`, within `low` and `high`: the largest node of at
-    most MOST_ROWS rows around its first word, and that one's neighbours as far as there is room."""
+    most MOST_ROWS rows around its first word, and that one's neighbours as far as there is room. None
+    inside a long comment or string."""
     if tree is None:
         return max(low, row - BLIND[0]), min(high, row + BLIND[1])
     column = len(line) - len(line.lstrip())
     node = tree.root_node.descendant_for_point_range((row, column), (row, column + 1))
     if node is None or rows_of(node) > MOST_ROWS:
-        return row, row
+        return None
     while node.parent is not None and node.parent.parent is not None and rows_of(node.parent) <= MOST_ROWS:
         node = node.parent
     first, last = widened(node, low, high)
