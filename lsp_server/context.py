@@ -30,7 +30,7 @@ CHARS_PER_TOKEN = 3.0
 MOST_CHARS = 8  # per token: a longer text need not be counted
 LEVELS = (0.2, 0.45, 0.75)  # shares of the budget that the prefix may ask for, in steps
 OUTLINE_SHARES = ((384, 0.2), (768, 0.25), (1_000_000, 0.3))  # of the prefix's room, by budget
-STEP = 0.3  # characters per token of budget by which the edge of the near part moves
+STEP = 0.25  # characters per token of budget by which the edge of the near part moves
 SPARE = 40  # tokens that may be typed into a file that fits before an edge appears
 LINE = 8  # tokens kept free for the line that is being typed
 
@@ -87,21 +87,16 @@ def _trimmed(snapshot: Snapshot, before: str, after: str, suffix: str, left: int
     room = left - int(left * share) - min(LINE, left // 8)
     step = max(int(left * STEP), 96)
     line = before.rfind("\n") + 1
-    edge, anchor, number = _edges(snapshot.language, before[:line], room, step, count)
+    edge, anchor = _edges(snapshot.language, before[:line], room, step, count)
     whole = snapshot.tree if isinstance(snapshot.tree, Tree) and "\r" not in snapshot.text else None
     below = before.count("\n") + suffix.count("\n")
     far = Far(snapshot.language, before[:edge], before[edge:anchor], suffix, after[len(suffix) :], below)
     outline = told(far, int(left * share), count, whole)
-    # What the outline left unused goes to the near text, on the same grid.
-    spare, first = int(left * share) - count(outline), edge
-    while number > 0:
-        number -= 1
-        earlier = _border(snapshot.language, before[:line], number, step)
-        if count(before[earlier:first]) > spare:
-            break
+    # What the outline left unused goes to the near text: nothing typed has a say in how much that is.
+    spare = int(left * share) - count(outline)
+    if (earlier := _earlier(snapshot.language, before[:edge], spare, count)) < edge:
+        outline = told(far.until(earlier), int(left * share) - count(before[earlier:edge]), count, whole)
         edge = earlier
-    if edge < first:
-        outline = told(far.until(edge), int(left * share) - count(before[edge:first]), count, whole)
     while outline and count(outline) + count(before[edge:]) > left:
         outline = outline[: outline[:-1].rfind("\n") + 1]
     while edge < line and count(before[edge:]) > left:
@@ -110,8 +105,8 @@ def _trimmed(snapshot: Snapshot, before: str, after: str, suffix: str, left: int
 
 
 @lru_cache(maxsize=16)
-def _edges(language: str, lines: str, room: int, step: int, count: Count) -> tuple[int, int, int]:
-    """Where the near text begins, how much of `lines` was needed to push it there, and its number on the grid."""
+def _edges(language: str, lines: str, room: int, step: int, count: Count) -> tuple[int, int]:
+    """Where the near text begins, and how much of `lines` was needed to push it there."""
     low, high = max(len(lines) - room * MOST_CHARS, 0) // step, len(lines) // step + 1
     while low < high:
         middle = (low + high) // 2
@@ -120,10 +115,22 @@ def _edges(language: str, lines: str, room: int, step: int, count: Count) -> tup
         else:
             low = middle + 1
     if low == 0:
-        return 0, len(lines), 0
+        return 0, len(lines)
     edge, earlier = _border(language, lines, low, step), _border(language, lines, low - 1, step)
     needed = _longest(lines[earlier : earlier + room * MOST_CHARS], room, count)
-    return edge, max(earlier + needed, edge), low
+    return edge, max(earlier + needed, edge)
+
+
+def _earlier(language: str, lines: str, room: int, count: Count) -> int:
+    """Where a text would begin that may have some of the last of `lines` as well."""
+    found = at = len(lines)
+    while at > 0:
+        at = lines.rfind("\n", 0, at - 1) + 1
+        if len(lines) - at > room * MOST_CHARS or count(lines[at:]) > room:
+            break
+        if _begins_statement(language, lines[at : lines.find("\n", at)]):
+            found = at
+    return found
 
 
 def _border(language: str, lines: str, number: int, step: int) -> int:

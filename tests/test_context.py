@@ -7,6 +7,7 @@ import inspect
 import itertools
 import random
 import textwrap
+from functools import cache
 
 import pytest
 
@@ -21,8 +22,13 @@ TYPED = "        value = self.find(name)\n        if value:"
 BUDGETS = (256, 512, 1024, 2048)
 
 
+@cache
+def parsed(language: str, text: str) -> object:
+    return parse(language, text)
+
+
 def at(text: str, cursor: int, language: str = "python") -> Snapshot:
-    return Snapshot("a.py", language, text, cursor, parse(language, text))
+    return Snapshot("a.py", language, text, cursor, parsed(language, text))
 
 
 def cursors(count: int, seed: int) -> list[int]:
