@@ -80,17 +80,17 @@ def _fits(text: str, room: int, count: Count) -> bool:
 def _trimmed(snapshot: Snapshot, before: str, after: str, suffix: str, left: int, count: Count) -> tuple[str, str]:
     """What is said of the far text, and the near text, in `left` tokens.
 
-    Both depend on complete lines only, and on as many of them as were needed to push the edge to where it is:
-    they stay while that many more are typed.
+    The edge depends on complete lines, and moves when a step's worth of them was typed; what is said of the far
+    text stays as long as the edge does.
     """
     share = next(share for most, share in OUTLINE_SHARES if left <= most)
     room = left - int(left * share) - min(LINE, left // 8)
     step = max(int(left * STEP), 96)
     line = before.rfind("\n") + 1
-    edge, anchor = _edges(snapshot.language, before[:line], room, step, count)
+    edge = _edge(snapshot.language, before[:line], room, step, count)
     whole = snapshot.tree if isinstance(snapshot.tree, Tree) and "\r" not in snapshot.text else None
     below = before.count("\n") + suffix.count("\n")
-    far = Far(snapshot.language, before[:edge], before[edge:anchor], suffix, after[len(suffix) :], below)
+    far = Far(snapshot.language, before[:edge], before[edge:], suffix, after[len(suffix) :], below)
     outline = told(far, int(left * share), count, whole)
     # What the outline left unused goes to the near text: nothing typed has a say in how much that is.
     spare = int(left * share) - count(outline)
@@ -105,8 +105,8 @@ def _trimmed(snapshot: Snapshot, before: str, after: str, suffix: str, left: int
 
 
 @lru_cache(maxsize=16)
-def _edges(language: str, lines: str, room: int, step: int, count: Count) -> tuple[int, int]:
-    """Where the near text begins, and how much of `lines` was needed to push it there."""
+def _edge(language: str, lines: str, room: int, step: int, count: Count) -> int:
+    """Where the near text begins."""
     low, high = max(len(lines) - room * MOST_CHARS, 0) // step, len(lines) // step + 1
     while low < high:
         middle = (low + high) // 2
@@ -114,11 +114,7 @@ def _edges(language: str, lines: str, room: int, step: int, count: Count) -> tup
             high = middle
         else:
             low = middle + 1
-    if low == 0:
-        return 0, len(lines)
-    edge, earlier = _border(language, lines, low, step), _border(language, lines, low - 1, step)
-    needed = _longest(lines[earlier : earlier + room * MOST_CHARS], room, count)
-    return edge, max(earlier + needed, edge)
+    return _border(language, lines, low, step)
 
 
 def _earlier(language: str, lines: str, room: int, count: Count) -> int:
@@ -199,7 +195,7 @@ def _until_border(language: str, after: str, room: int, count: Count) -> str:
 
 
 def _last_border(language: str, window: str) -> int:
-    """Where to cut a window: in its last half at the least indented line; before that, only if nothing better
+    """Where to cut a window: in its last third at the least indented line; before that, only if nothing better
     comes, at the last."""
     row = LANGUAGES.get(language)
     first = window.find("\n") + 1
@@ -207,7 +203,7 @@ def _last_border(language: str, window: str) -> int:
     offset = first
     for line in window[first:].splitlines(keepends=True):
         if line.strip() and _begins_statement(language, line):
-            late = offset > len(window) // 2
+            late = offset > len(window) * 2 // 3
             key = (not late, width(line) if late else 0, -offset)
             if key < best_key and not _inside(window[:offset], row):
                 best, best_key = offset, key

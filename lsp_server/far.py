@@ -1,7 +1,8 @@
 """What is told of the parts of a file that are too far from the cursor to be shown whole.
 
 First the headers of what the cursor stands in, then pieces that are like the text around it, then imports and
-signatures. Answers are kept, since typing does not change what they depend on. Knows texts, trees and a budget.
+signatures. Answers are kept for as long as the far text is the same, so that typing does not change them: they are
+made from what stood around the cursor when it came here. Knows texts, trees and a budget.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import TypeAlias
 
 from .languages import LANGUAGES, Tree
 from .likeness import NAME, places
 from .outline import joined, open_headers, outline
-from .pieces import headers, piece
+from .pieces import SIZES, headers, piece
 
 ALIKE_SHARE = 0.9  # of the room, for pieces that are like the text around the cursor
 FAINT = 0.12  # of all that could be in common: pieces with less tell no more than signatures do
@@ -40,7 +42,8 @@ class Far:
         return replace(self, above=self.above[:edge], near=self.above[edge:] + self.near)
 
 
-_kept: OrderedDict[tuple[Far, int], str] = OrderedDict()
+_Key: TypeAlias = tuple[str, str, str, str, int]
+_kept: OrderedDict[_Key, str] = OrderedDict()
 
 
 def forget() -> None:
@@ -50,8 +53,7 @@ def forget() -> None:
 
 def told(far: Far, room: int, count: Callable[[str], int], tree: Tree | None) -> str:
     """Whole lines in at most `room` tokens. `tree` is that of the document; it is only looked at the first time."""
-    # The row may move while lines are typed; only the tree needs it.
-    key = (replace(far, below_row=0), room)
+    key = (far.language, far.above, far.suffix, far.below, room)
     if key not in _kept:
         _kept[key] = _told(far, room, count, tree)
         while len(_kept) > KEPT:
@@ -76,7 +78,8 @@ def _told(far: Far, room: int, count: Callable[[str], int], tree: Tree | None) -
     while count(said) > left and spare > 1:
         spare = spare * 2 // 3
         said = outline(far.language, far.above, spare, wanted, tree, rows)
-    whole = "".join(part + "\n" for part in (lower, said) if part)  # an empty line after each: something is left out
+    lower += "\n" if lower else ""  # an empty line where something is left out
+    whole = lower + said + ("\n" if said and len(above) - 1 not in kept else "")
     return whole if count(whole) <= room else said if count(said) <= room else ""
 
 
@@ -86,36 +89,35 @@ def _alike(
     """Rows of `lines`, of which the first `above` stand above the edge, that are worth showing; with the rows of
     the headers around them."""
     row = LANGUAGES.get(far.language)
-    kept = set(_open(far.above, lines, room, count))
-    starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=0))
     remark = row.comment[0] if row else "#"
-    found, most = places("\n".join(lines), starts, far.near, far.suffix, remark)
-    shift = far.below_row - above  # from rows of `lines` to rows of the document, below
+    kept = set(_open(far.above, lines, room, count))
     used = sum(count(lines[r]) + 1 for r in kept)
+    starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=0))
+    found, most = places("\n".join(lines), starts, far.near, far.suffix, remark)
     for place in found:
         if place.score < FAINT * most or used > room * ALIKE_SHARE:
             break
-        move = 0 if place.row < above else shift
+        move = 0 if place.row < above else far.below_row - above  # from rows of `lines` to rows of the document
         low, high = (0, above - 1) if place.row < above else (above, len(lines) - 1)
-        span = piece(tree, lines[place.row], place.row + move, low + move, high + move)
-        if span is None:
-            continue
-        first, last = span[0] - move, span[1] - move
-        rows = {r for r in range(first, last + 1) if lines[r].strip()}
-        if len(rows - kept) * 2 <= len(rows) or all(lines[r].lstrip().startswith((remark, "*")) for r in rows):
-            continue  # mostly told already, or nothing but comments
-        around = {h for h in (h - move for h in headers(tree, row, first + move)) if 0 <= h < above or h >= above > 0}
-        around = {h for h in around if (h < above) == (first < above) and h < len(lines)}
-        cost = count("\n".join(lines[r] for r in sorted((rows | around) - kept))) + 2
-        if used + cost <= room * ALIKE_SHARE:
-            kept |= rows | around
-            used += cost
+        for size in SIZES:
+            span = piece(tree, lines[place.row], place.row + move, low + move, high + move, size)
+            if span is None:
+                continue
+            rows = {r for r in range(span[0] - move, span[1] - move + 1) if lines[r].strip()}
+            if len(rows - kept) * 2 <= len(rows) or all(lines[r].lstrip().startswith((remark, "*")) for r in rows):
+                break  # mostly told already, or nothing but comments
+            rows |= {h - move for h in headers(tree, row, span[0]) if low <= h - move <= high}
+            cost = count("\n".join(lines[r] for r in sorted(rows - kept))) + 2
+            if used + cost <= room * ALIKE_SHARE:
+                kept |= rows
+                used += cost
+                break
     return kept
 
 
 def _open(above: str, lines: list[str], room: int, count: Callable[[str], int]) -> list[int]:
     """Rows of the headers of what the near text stands in; the middle ones go where they would take up the room."""
     rows = open_headers(above)
-    while rows and sum(count(lines[row]) + 1 for row in rows) > room // 2:
+    while rows and sum(count(lines[row]) + 1 for row in rows) > room * 3 // 4:
         rows.pop(len(rows) // 2)
     return rows
