@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     one.set_defaults(run=serve)
 
     one = commands.add_parser("eval", parents=[model], help="measure how good the completions are")
-    one.add_argument("suite", choices=("humaneval", "humaneval-spans", "holes", "context"))
+    one.add_argument("suite", choices=("humaneval", "humaneval-spans", "holes", "context", "cutter"))
     one.add_argument("--limit", type=int, default=0, help="so many cases of each variant, not all")
     one.add_argument("--seed", type=int, default=0, help="chooses cases; the same seed chooses the same")
     one.add_argument("--output", default="", metavar="FOLDER", help="where results go, and where a stopped run goes on")

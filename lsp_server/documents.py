@@ -46,8 +46,21 @@ class Change:
     end: Place | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """A text and where its lines begin, at one moment: an answer's places are read off what it was made for."""
+
+    text: str
+    starts: Sequence[int]
+
+    def place(self, offset: int, encoding: Encoding) -> Place:
+        """The inverse of `Document.offset`."""
+        line = bisect_right(self.starts, offset) - 1
+        return line, units(self.text[self.starts[line] : offset], encoding)
+
+
 class Document:
-    """A text with its line starts and its tree."""
+    """A text with its line starts and its tree. Edits make new ones and change none that was handed out."""
 
     def __init__(self, path: str, language: str, text: str, version: int | None = None, language_id: str = "") -> None:
         self.path = path
@@ -98,8 +111,11 @@ class Document:
 
     def place(self, offset: int, encoding: Encoding) -> Place:
         """The inverse of `offset`."""
-        line = bisect_right(self.starts, offset) - 1
-        return line, units(self.text[self.starts[line] : offset], encoding)
+        return self.lines().place(offset, encoding)
+
+    def lines(self) -> Lines:
+        """The lines as they are now; later edits do not reach them."""
+        return Lines(self.text, self.starts)
 
     def snapshot(self, offset: int) -> Snapshot:
         """The document now, with the cursor at `offset`."""

@@ -1,6 +1,7 @@
 """The messages a client sends, one thin function each: snapshot, await, convert.
 
-Requests are `async` and take their snapshot before the first await, so that a later edit cannot reach it.
+Requests are `async` and take their snapshot, and the lines that their answer's places are read off, before the
+first await, so that a later edit cannot reach them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pygls.uris import to_fs_path
 
 from quatrain.lsp_server import languages
 from quatrain.lsp_server.complete import Completion
-from quatrain.lsp_server.documents import Change, Document, Snapshot, units
+from quatrain.lsp_server.documents import Change, Document, Encoding, Lines, Snapshot, units
 from quatrain.lsp_server.door import ACCEPTED, encoding_for
 from quatrain.lsp_server.server import OpenEngine, Server
 from quatrain.lsp_server.settings import Settings
@@ -126,6 +127,7 @@ async def inline_completion(server: Server, params: types.InlineCompletionParams
         server.status.note("unknown_document", uri)
         return []
     snapshot, start, end, already = snapshot_for(server, document, params.position, selected)
+    lines = document.lines()
     answer = await answer_to(server, uri, document, snapshot, automatic)
     if answer is None or not answer.text:
         return None if answer is None else []
@@ -137,7 +139,7 @@ async def inline_completion(server: Server, params: types.InlineCompletionParams
     return [
         {
             "insertText": text,
-            "range": range_of(server, document, start, end),
+            "range": range_of(lines, start, end, server.encoding),
             "command": {"title": "accepted", "command": ACCEPTED, "arguments": []},
             "data": {"safe": safe, "reason": answer.reason, "source": answer.source},
         }
@@ -174,12 +176,12 @@ async def completion(server: Server, params: types.CompletionParams) -> dict[str
         server.status.note("unknown_document", uri)
         return nothing
     at = document.offset((params.position.line, params.position.character), server.encoding)
+    word, lines = typed_word(document.text, at), document.lines()
     began = time.perf_counter()
     answer = await answer_to(server, uri, document, document.snapshot(at), automatic=True)
     if answer is None or not answer.text:
         return nothing
     server.status.offer((time.perf_counter() - began) * 1000)
-    word = typed_word(document.text, at)
     text = word + answer.text
     label = text.strip().splitlines()[0] if text.strip() else text
     item = {
@@ -190,7 +192,7 @@ async def completion(server: Server, params: types.CompletionParams) -> dict[str
         "sortText": "\x00",
         "filterText": text.partition("\n")[0],
         "insertTextFormat": types.InsertTextFormat.PlainText.value,
-        "textEdit": {"newText": text, "range": range_of(server, document, at - len(word), answer.end)},
+        "textEdit": {"newText": text, "range": range_of(lines, at - len(word), answer.end, server.encoding)},
         "command": {"title": "accepted", "command": ACCEPTED, "arguments": []},
     }
     return {"isIncomplete": True, "items": [item]}
@@ -233,9 +235,9 @@ def typed_word(text: str, at: int) -> str:
     return text[start:at]
 
 
-def range_of(server: Server, document: Document, start: int, end: int) -> dict[str, Any]:
-    """An LSP range from offsets."""
-    (l0, c0), (l1, c1) = document.place(start, server.encoding), document.place(end, server.encoding)
+def range_of(lines: Lines, start: int, end: int, encoding: Encoding) -> dict[str, Any]:
+    """An LSP range from offsets into the text that the answer was made for."""
+    (l0, c0), (l1, c1) = lines.place(start, encoding), lines.place(end, encoding)
     return {"start": {"line": l0, "character": c0}, "end": {"line": l1, "character": c1}}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from .language_row import Language
 
@@ -99,7 +99,12 @@ def line_ending(text: str) -> str:
 
 def indent_unit(text: str) -> str:
     """One step of indentation in a file: a tab, or the narrowest indentation seen, by default four spaces."""
-    blanks = [found for found in _INDENTED.findall(text, 0, 12_000) if found != " "]
+    return _narrowest(text[:12_000])
+
+
+@lru_cache(maxsize=8)
+def _narrowest(text: str) -> str:
+    blanks = [found for found in _INDENTED.findall(text) if found != " "]
     if "\t" in blanks:
         return "\t"
     return min(blanks, key=len) if blanks and len(min(blanks, key=len)) <= 8 else "    "

@@ -1,18 +1,17 @@
 """The short form of a far part of a file: imports, signatures, headers of the scopes that are open at its
 end.
 
-Knows one language's node kinds and how many characters it may use; knows nothing of the cursor. What it says
-depends on the far text alone, which typing does not change, so that its answers can be kept.
+Knows one language's node kinds and how many characters it may use; knows nothing of the cursor.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from .languages import COMMENTS, LANGUAGES, Language, Node, parse_bytes, to_bytes
-from .lexical import indentation, scan, width
+from .languages import COMMENTS, LANGUAGES, Language, Node, Tree, parse_bytes, to_bytes
+from .lexical import PAIRS, indentation, scan, width
 
 LONGEST_KEPT = 3  # rows of a plain statement that is worth keeping whole
 _NAME = re.compile(r"[A-Za-z_]\w{2,}")
@@ -20,63 +19,74 @@ _NAME = re.compile(r"[A-Za-z_]\w{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A piece of the far text that may be kept: rows, short form, whole form, and how much it tells."""
+    """A piece of the far text that may be kept: rows, a shorter form if it has one, and how much it tells."""
 
     first: int
     last: int
-    short: str
-    whole: str
+    short: str | None
     rank: int
     name: str
 
 
-def outline(language: str, far: str, room: int, wanted: frozenset[str] = frozenset()) -> str:
+def outline(
+    language: str,
+    far: str,
+    room: int,
+    wanted: frozenset[str] = frozenset(),
+    tree: Tree | None = None,
+    pieces: Sequence[tuple[int, int]] = (),
+) -> str:
     """The short form of `far` in at most `room` characters, whole lines, ends with a line end or is "".
 
-    Definitions whose names are `wanted` come before others of their rank, and are kept whole if there is
-    room.
+    `pieces` are rows to keep as they are, headers among them, and have their room. Definitions whose names are
+    `wanted` come before others of their rank, and are kept whole if there is room. `tree` is that of a text that
+    begins with `far`.
     """
     if room <= 0 or not far.strip():
         return ""
-    row = LANGUAGES.get(language)
-    items = _items(language, far) if row else ()
-    headers = _open_headers(far)
-    return _write(far, items, headers, room, wanted)
-
-
-@lru_cache(maxsize=32)
-def _items(language: str, far: str) -> tuple[Item, ...]:
-    row = LANGUAGES[language]
-    left_open = scan(far, row).brackets
-    closing = "\n" + "".join({"(": ")", "[": "]", "{": "}"}[b] for b in reversed(left_open)) if left_open else ""
-    source = to_bytes(far + closing)
-    tree = parse_bytes(language, source)
-    if tree is None:
-        return ()
-    found: list[Item] = []
     lines = far.split("\n")
-    _collect(tree.root_node, row, source, lines, found, 0)
-    return tuple(found)
+    row = LANGUAGES.get(language)
+    items = _items(row, far, lines, tree) if row else []
+    return _write(lines, items, [] if pieces else open_headers(far), room, wanted, pieces)
+
+
+def _items(row: Language, far: str, lines: list[str], tree: Tree | None) -> list[Item]:
+    """What of the far text may be kept."""
+    source = to_bytes(far)
+    if tree is None:
+        left_open = scan(far, row).brackets
+        closing = "\n" + "".join(PAIRS[b] for b in reversed(left_open)) if left_open else ""
+        tree = parse_bytes(row.name, source + closing.encode())
+    found: list[Item] = []
+    if tree is not None:
+        _collect(tree.root_node, row, source, lines, found, 0)
+    return found
 
 
 def _collect(node: Node, row: Language, source: bytes, lines: list[str], found: list[Item], depth: int) -> None:
+    end = len(lines) - 1
     for child in node.named_children:
         kind = child.type
+        if child.start_point.row >= end:
+            return
         target = _definition(child, row)
-        if kind in row.imports:
-            found.append(_item(child, lines, None, 0, ""))
+        if child.end_point.row > end:  # the far text ends inside it
+            body = target.child_by_field_name("body") if target is not None else child
+            if body is not None and (target is None or target.type in row.classes):
+                _collect(body, row, source, lines, found, depth + (target is not None))
+        elif kind in row.imports:
+            found.append(_item(child, None, 0, ""))
         elif target is not None:
             name = target.child_by_field_name("name") or target.child_by_field_name("declarator")
             text = source[name.start_byte : name.end_byte].decode("utf-8", "replace") if name else ""
             body = target.child_by_field_name("body")
-            is_class = target.type in row.classes
-            found.append(_item(child, lines, _short(child, body, row, lines, source), 2 if depth else 1, text))
-            if is_class and body is not None:
+            found.append(_item(child, _short(child, body, row, lines, source), 2 if depth else 1, text))
+            if target.type in row.classes and body is not None:
                 _collect(body, row, source, lines, found, depth + 1)
         elif kind in row.bodies or child.is_error or kind.startswith(("preproc_if", "export_", "linkage_")):
             _collect(child, row, source, lines, found, depth)
         elif kind not in COMMENTS and child.end_point.row - child.start_point.row < LONGEST_KEPT:
-            found.append(_item(child, lines, None, 3, ""))
+            found.append(_item(child, None, 3, ""))
 
 
 def _definition(node: Node, row: Language) -> Node | None:
@@ -89,12 +99,10 @@ def _definition(node: Node, row: Language) -> Node | None:
     return None
 
 
-def _item(node: Node, lines: list[str], short: str | None, rank: int, name: str) -> Item:
+def _item(node: Node, short: str | None, rank: int, name: str) -> Item:
     first = node.start_point.row
     last = node.end_point.row if node.end_point.column else max(node.end_point.row - 1, first)
-    last = min(last, len(lines) - 1)
-    whole = "\n".join(lines[first : last + 1])
-    return Item(first, last, whole if short is None else short, whole, rank, _plain_name(name))
+    return Item(first, last, short, rank, _plain_name(name))
 
 
 def _plain_name(text: str) -> str:
@@ -117,56 +125,66 @@ def _short(node: Node, body: Node | None, row: Language, lines: list[str], sourc
     return f"{header}\n{inner}{first}" + (f"\n{indent}{rest}" if rest else "")
 
 
-def _open_headers(far: str) -> tuple[int, ...]:
+def open_headers(far: str) -> list[int]:
     """Rows of the lines that open the scopes in which the far text ends, outermost first, by indentation."""
-    lines = far.rstrip("\n").split("\n")
     rows: list[int] = []
     level = None
-    for index in range(len(lines) - 1, -1, -1):
-        line = lines[index]
-        if not line.strip():
-            continue
-        indent = width(line)
-        if level is None:
-            level = indent + (1 if line.rstrip().endswith((":", "{", "(")) else 0)
-        if indent < level and line.strip()[0] not in ")]}#/*":
-            rows.append(index)
-            level = indent
-        if level == 0:
-            break
-    return tuple(reversed(rows))
+    end = len(far.rstrip("\n"))
+    row = far.count("\n", 0, end)
+    while end > 0 and level != 0:
+        start = far.rfind("\n", 0, end) + 1
+        line = far[start:end]
+        end = start - 1
+        if line.strip():
+            indent = width(line)
+            if level is None:
+                level = indent + (1 if line.rstrip().endswith((":", "{", "(")) else 0)
+            if indent < level and line.strip()[0] not in ")]}#/*":
+                rows.append(row)
+                level = indent
+        row -= 1
+    return rows[::-1]
 
 
 def _write(
-    far: str,
-    items: tuple[Item, ...],
-    headers: tuple[int, ...],
+    lines: list[str],
+    items: list[Item],
+    headers: list[int],
     room: int,
     wanted: frozenset[str],
+    pieces: Sequence[tuple[int, int]],
 ) -> str:
-    lines = far.split("\n")
     kept: dict[int, tuple[int, str]] = {r: (r, lines[r]) for r in headers}
+    taken = set(headers)
     used = sum(len(text) + 1 for _, text in kept.values())
+    for first, last in pieces:
+        for row in range(first, last + 1):
+            kept[row] = (row, lines[row])
+            taken.add(row)
     order = sorted(items, key=lambda i: (i.rank - 1.5 * (i.name in wanted), -i.first))
     chosen: list[Item] = []
     for item in order:
-        if any(item.first <= r <= item.last for r in headers):
-            continue  # a scope that is open at the end: its header is there, its rest follows
-        if any(c.first <= item.first and item.last <= c.last for c in chosen):
-            continue
-        cost = len(item.short) + 8
-        if used + cost > room:
+        if used >= room:
+            break
+        rows = range(item.first, item.last + 1)
+        # Taken: a scope that is open at the end, or what is kept already, whole or as a part of something.
+        cost = sum(len(lines[row]) + 1 for row in rows) if item.short is None else len(item.short)
+        if used + cost + 8 > room or not taken.isdisjoint(rows):
             continue
         chosen.append(item)
-        used += cost
+        taken.update(rows)
+        used += cost + 8
     for item in sorted(chosen, key=lambda i: (i.name not in wanted, i.first)):
-        whole = item.name in wanted and used + len(item.whole) - len(item.short) <= room
-        used += len(item.whole) - len(item.short) if whole else 0
-        kept[item.first] = (item.last, item.whole if whole else item.short)
-    return _join(lines, kept)
+        text = "\n".join(lines[item.first : item.last + 1])
+        if item.short is not None:
+            whole = item.name in wanted and used + len(text) - len(item.short) <= room
+            used += len(text) - len(item.short) if whole else 0
+            text = text if whole else item.short
+        kept[item.first] = (item.last, text)
+    return joined(kept)
 
 
-def _join(lines: list[str], kept: dict[int, tuple[int, str]]) -> str:
+def joined(kept: dict[int, tuple[int, str]]) -> str:
     """Kept pieces in file order, an empty line where something was left out between them: a mark that says so
     would be read as code, and the model takes to writing such marks itself."""
     out: list[str] = []
@@ -175,8 +193,7 @@ def _join(lines: list[str], kept: dict[int, tuple[int, str]]) -> str:
         last, text = kept[first]
         if first <= reached:
             continue
-        gap = lines[reached + 1 : first]
-        if gap and out:
+        if first > reached + 1 and out and out[-1].strip():
             out.append("")
         out.append(text)
         reached = max(reached, last)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .languages import LANGUAGES, Language, Node, Tree, byte_offset
+from .languages import LANGUAGES, Language, Node, Tree, byte_offset, to_bytes
 from .lexical import CLOSING, indent_unit, indentation, is_word, line_ending, width
 
 if TYPE_CHECKING:
@@ -155,8 +155,11 @@ def _header(snapshot: Snapshot, row: Language, offset: int, fallback: int) -> tu
         node = node.parent
     if node is None or node.is_error or node.parent is None:
         return fallback, False, quoted
-    line = snapshot.text.split("\n")[node.start_point.row] if row.indented else ""
-    return (width(line) if row.indented else fallback), node.type in row.classes, quoted
+    if not row.indented:
+        return fallback, node.type in row.classes, quoted
+    source = to_bytes(before)
+    line = source[source.rfind(b"\n", 0, node.start_byte) + 1 : node.start_byte + 1]
+    return width(line.decode("utf-8", "replace")), node.type in row.classes, quoted
 
 
 def clamp_first(scene: Scene, line: str) -> str:

@@ -29,6 +29,8 @@ log = logging.getLogger("quatrain")
 OpenEngine = Callable[[Settings, Callable[[str, int, int], None]], Engine]
 """Loads the engine; called on the model thread with a progress callback."""
 ENGINE_SETTINGS = ("model", "arithmetic", "speculate", "head")
+BUSY_SECONDS = 0.15
+"""Work is shown to clients from then on: what is typed through a suggestion is answered sooner and shows nothing."""
 FILE_LIMIT = 8_000_000
 """Characters; larger documents get no completions."""
 
@@ -60,6 +62,8 @@ class Server(LanguageServer):
         self.running: dict[str, Running] = {}
         self.completer: Completer | None = None
         self.loading: asyncio.Task[None] | None = None
+        self.showing_busy: asyncio.TimerHandle | None = None
+        self.told_busy = False
         self.status = Status()
         self.encoding: Encoding = "utf-16"
         self.model_thread = ThreadPoolExecutor(1, thread_name_prefix="model")
@@ -82,7 +86,21 @@ class Server(LanguageServer):
 
     def tell(self) -> None:
         """Send the status to clients that show one."""
+        self.told_busy = self.status.busy
         self.protocol.notify("didChangeStatus", self.status.notification())
+
+    def note_busy(self) -> None:
+        """Requests began or ended. Clients hear of a stretch of work once it has lasted a moment, and of its end if
+        they heard of it: two messages at most."""
+        self.status.busy = bool(self.running)
+        if self.status.busy:
+            if self.showing_busy is None:
+                self.showing_busy = asyncio.get_running_loop().call_later(BUSY_SECONDS, self.tell)
+        elif self.showing_busy is not None:
+            self.showing_busy.cancel()
+            self.showing_busy = None
+            if self.told_busy:
+                self.tell()
 
     async def load(self) -> None:
         """Open the model on the model thread, with progress in the editor."""
@@ -170,7 +188,7 @@ class Server(LanguageServer):
             before.stop.set()
         mine = Running(Stop(time.monotonic() + self.settings.time_limit_ms / 1000))
         self.running[uri] = mine
-        self.status.busy = True
+        self.note_busy()
         try:
             loop = asyncio.get_running_loop()
             answer = await loop.run_in_executor(self.model_thread, self.work, snapshot, mine)
@@ -182,17 +200,18 @@ class Server(LanguageServer):
         finally:
             if self.running.get(uri) is mine:
                 del self.running[uri]
-                self.status.busy = False
+                self.note_busy()
         return None if mine.superseded else answer
 
     def work(self, snapshot: Snapshot, mine: Running) -> Completion:
         """On the model thread: one completion, and no exception to the editor."""
         empty = Completion("", snapshot.cursor, snapshot.cursor, "cancelled")
-        if mine.stop.reason() == "cancelled" or self.completer is None:
+        completer = self.completer  # the event loop may take it away meanwhile
+        if mine.stop.reason() == "cancelled" or completer is None:
             return empty
         try:
-            return self.completer.complete(snapshot, self.settings, mine.stop)
+            return completer.complete(snapshot, self.settings, mine.stop)
         except Exception:
             log.exception("completion failed")
-            self.completer.forget()
+            completer.forget()
             return Completion("", snapshot.cursor, snapshot.cursor, "internal_error")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .languages import (
     Node,
+    Point,
     Tree,
     byte_offset,
     edit_tree,
@@ -93,9 +94,15 @@ class Trial:
 
     def _errors_without_line(self) -> int:
         """Errors of the document without the cursor's line: what a completion of that line can reach."""
-        left = self.left[: self.left.rfind(b"\n") + 1]
+        start = self.left.rfind(b"\n") + 1
         end = self.right.find(b"\n")
-        tree = parse_bytes(self.language, left + (self.right[end:] if end >= 0 else b""))
+        end = end if end >= 0 else len(self.right)
+        old = self.tree.copy() if self.tree is not None else None
+        if old is not None:
+            last = point_after(self.point, self.right[:end])
+            first = Point(self.point.row, 0)
+            old.edit(start, len(self.left) + end, start, first, last, first)
+        tree = parse_bytes(self.language, self.left[:start] + self.right[end:], old)
         return count_errors(tree) if tree else 0
 
     def put(self, text: str, replace: int) -> tuple[Tree | None, int, int]:
@@ -142,8 +149,10 @@ class Trial:
         edit_tree(trial, after, cursor, cursor + replace, text)
         after = after[:cursor] + text + after[cursor + replace :]
         now = parse_bytes(self.language, to_bytes(after), trial)
+        if now is None or not now.root_node.has_error:
+            return False  # what was wrong before need not be counted
         before = count_errors(tree)
-        return now is not None and count_errors(now, before) > before
+        return count_errors(now, before) > before
 
     def judge(self, text: str, replace: int) -> Verdict:
         """Whether raw model text, as it would be put into the file, may stand at the cursor."""

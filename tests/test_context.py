@@ -7,6 +7,8 @@ import inspect
 import itertools
 import random
 import textwrap
+from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -21,8 +23,13 @@ TYPED = "        value = self.find(name)\n        if value:"
 BUDGETS = (256, 512, 1024, 2048)
 
 
+@cache
+def parsed(language: str, text: str) -> object:
+    return parse(language, text)
+
+
 def at(text: str, cursor: int, language: str = "python") -> Snapshot:
-    return Snapshot("a.py", language, text, cursor, parse(language, text))
+    return Snapshot("a.py", language, text, cursor, parsed(language, text))
 
 
 def cursors(count: int, seed: int) -> list[int]:
@@ -167,3 +174,54 @@ def test_outline_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     apart = build(at(SOURCE, cursor), 512)
     assert apart.outline
     assert apart.outline + apart.prefix == joined.prefix
+
+
+FAR = textwrap.dedent(
+    """\
+    class Store:
+        def load(self, key):
+            row = self.table.find(key)
+            if row is None:
+                raise MissingRow(key)
+            return row.value
+
+    """
+)
+FILLER = "".join(
+    f"def filler_{i}(first, second):\n    total = first * {i}\n    return total - second\n\n\n" for i in range(150)
+)
+NEAR = "class Other:\n    def erase(self, key):\n        row = self.table.find(key)\n        "
+BELOW = "\n            raise MissingRow(key)\n        row.clear()\n\n\n"
+
+
+@pytest.mark.parametrize("far_is_above", [True, False])
+@pytest.mark.parametrize("parse_it", [True, False])
+def test_far_text_that_is_like_the_cursors_surroundings_is_shown(far_is_above: bool, parse_it: bool) -> None:
+    before = (FAR if far_is_above else "") + FILLER + NEAR
+    after = BELOW + FILLER + ("" if far_is_above else FAR)
+    snapshot = at(before + after, len(before))
+    if not parse_it:
+        snapshot = replace(snapshot, tree=None)
+    got = build(snapshot, 640)
+    assert "if row is None:" in got.prefix
+    assert got.prefix.endswith(NEAR)
+    if parse_it:
+        assert "class Store:" in got.prefix and "def load(self, key):" in got.prefix
+
+
+def test_far_text_stays_while_lines_are_typed_and_is_fresh_elsewhere() -> None:
+    before, after = FAR + FILLER + NEAR, BELOW + FILLER
+    context.forget()
+    first = build(at(before + after, len(before)), 384)
+    typed = "if row is None:\n            "
+    second = build(Snapshot("a.py", "python", before + typed + after, len(before + typed), None), 384)
+    assert second.prefix == first.prefix + typed and second.suffix == first.suffix
+    elsewhere = len(FAR + FILLER) // 2
+    assert "MissingRow" not in build(at(before + after, before.index("\n\n\n", elsewhere) + 3), 384).prefix
+
+
+def test_the_headers_around_the_edge_are_shown() -> None:
+    lines = "".join(f"        self.note({i}, 'some words to fill the line')\n" for i in range(200))
+    text = "class Outer:\n    def method(self, value):\n" + lines
+    got = build(at(text, len(text)), 256)
+    assert got.prefix.startswith("class Outer:\n    def method(self, value):\n")

@@ -23,6 +23,7 @@ from quatrain.lsp_server.evaluate import (
     baselines,
     command,
     corpus,
+    cutter_time,
     humaneval,
     journal,
     losses,
@@ -288,3 +289,29 @@ def test_conditions_say_what_was_changed() -> None:
     assert command.changes(variants.PRODUCT) == "as it ships"
     assert command.changes(variants.VARIANTS["no-healing"]) == "heal False"
     assert command.changes(losses.VARIANTS["tree-256"]) == "context tree, budget 256"
+
+
+def test_cutter_times_need_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cutter_time, "LINES", 300)
+    source = tmp_path / "a.js"
+    source.write_text("function f(first, second) {\n  const value = [first, second];\n  return value;\n}\n" * 5)
+    where = ["--files", str(source), "--output", str(tmp_path / "out")]
+    assert cli.main(["eval", "cutter", "--limit", "8", *where]) == 0
+    shown = json.loads((tmp_path / "out/summary.json").read_text())["languages"]
+    assert set(shown) == {"javascript", "json"}
+    row = shown["javascript"]
+    assert row["lines"] >= 300 and row["cursors"] == 8 and 0 < row["errors"] < 8 and row["rounds"] > 8
+    for title, name in cutter_time.COLUMNS:
+        assert 0 <= row[f"{name}_median_ms"] <= row[f"{name}_p95_ms"], title
+    assert "javascript" in capsys.readouterr().out
+
+
+def test_cutter_places_put_the_file_back_together() -> None:
+    text = cutter_time.entities()
+    assert text.count("\n") >= cutter_time.LINES
+    for place in cutter_time.places(text, Random(1), 12):
+        if place.kind in ("line", "middle"):
+            line = place.said.partition("\n")[0]
+            assert place.before + line + place.after == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from quatrain.lsp_server import languages, serving, show
-from quatrain.lsp_server.evaluate import corpus, page, suites, summary
+from quatrain.lsp_server.evaluate import corpus, cutter_time, page, suites, summary
 from quatrain.lsp_server.evaluate.case import Case
 from quatrain.lsp_server.evaluate.journal import Journal, key_of
 from quatrain.lsp_server.evaluate.running import Job, Row, run
@@ -35,10 +36,7 @@ def evaluate(wanted: Wanted, settings: Settings, output: str, fresh: bool, fetch
     suite = SUITES[wanted.suite]
     settings = suites.settings_of(suite, settings)
     switchboard = suite.named(wanted.variants or (suite.first_variant,))
-    if fetch:
-        with show.progress() as report:
-            problems = corpus.fetch_all(report)
-        console.print("\n".join(problems))
+    fetch_corpus(fetch, console)
     cases = {name: suite.cases(wanted, switches) for name, switches in switchboard.items()}
     with show.progress() as report:
         model = (serving.named_engine(engine) if engine else serving.open_local)(settings, report)
@@ -92,7 +90,7 @@ def conditions_of(wanted: Wanted, settings: Settings, model: Engine, switchboard
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["quatrain", *sys.argv[1:]]),
-        "machine": f"{processor()}, {platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         **{f"model: {name}" if name != "model" else name: value for name, value in model.describe().items()},
         "context tokens": settings.context_tokens,
         "most tokens": settings.max_tokens,
@@ -107,6 +105,10 @@ def changes(switches: Any) -> str:
     shipped = asdict(PRODUCT) if isinstance(switches, Switches) else {}
     said = [f"{name} {value}" for name, value in asdict(switches).items() if value != shipped.get(name)]
     return ", ".join(said) or "as it ships"
+
+
+def machine() -> str:
+    return f"{processor()}, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 
 def processor() -> str:
@@ -157,4 +159,38 @@ def run_options(options: Any) -> int:
         tuple(options.language),
         tuple(options.variants),
     )
+    if wanted.suite == "cutter":
+        return time_cutter(wanted, options.output, options.fetch)
     return evaluate(wanted, settings, options.output, options.fresh, options.fetch, options.engine)
+
+
+def time_cutter(wanted: Wanted, output: str, fetch: bool) -> int:
+    """The one suite that needs no model: how long cutting takes. Raises QuatrainError."""
+    fetch_corpus(fetch, Console(stderr=True, highlight=False))
+    with show.progress() as report:
+        figures = cutter_time.measure(suites.files(wanted), wanted.limit, wanted.seed, wanted.languages, report)
+    conditions = {"command": " ".join(["quatrain", *sys.argv[1:]]), "machine": machine(), "load": os.getloadavg()[0]}
+    folder = Path(output or "quatrain-eval/cutter")
+    folder.mkdir(parents=True, exist_ok=True)
+    totals = {"suite": "cutter", "conditions": conditions, "languages": figures}
+    (folder / "summary.json").write_text(json.dumps(totals, indent=1) + "\n", encoding="utf-8")
+    table = Table("", "cursors", "broken", *(title for title, _ in cutter_time.COLUMNS))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for language, row in figures.items():
+        counts = (str(row[name]) for name in ("cursors", "errors"))
+        pairs = (f"{row[name + '_median_ms']:.2f}/{row[name + '_p95_ms']:.2f}" for _, name in cutter_time.COLUMNS)
+        table.add_row(language, *counts, *pairs)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console.print(table)
+    console.print("median / 95th percentile, milliseconds of processor time; `wall` by the clock")
+    console.print(f"wrote {folder / 'summary.json'}; load average {conditions['load']:.1f}")
+    return 0
+
+
+def fetch_corpus(fetch: bool, console: Console) -> None:
+    """Get what is missing of the corpus, if that was asked for, and say what could not be had."""
+    if fetch:
+        with show.progress() as report:
+            problems = corpus.fetch_all(report)
+        console.print("\n".join(problems))

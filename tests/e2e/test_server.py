@@ -28,6 +28,15 @@ def client() -> Iterator[Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Client]:
+    """One process for tests that need nothing of it but that it serves: starting one costs a second."""
+    with scripted() as client:
+        client.initialize()
+        client.wait_state("ready")
+        yield client
+
+
 def reasons(client: Client) -> dict[str, int]:
     return client.request("quatrain/status")["reasons"]
 
@@ -76,11 +85,11 @@ def test_typing_over_stdio(client: Client) -> None:
     assert reasons(client) == {}
 
 
-def test_edits_after_a_form_feed_and_an_emoji(client: Client) -> None:
-    uri = client.open(TEXT)
-    client.change(uri, 2, (3, 13), (3, 13), "!")  # after the emoji: 13 UTF-16 units
-    client.change(uri, 3, (4, 5), (4, 5), "answer")
-    (item,) = client.inline(uri, 4, 11)
+def test_edits_after_a_form_feed_and_an_emoji(shared: Client) -> None:
+    uri = shared.open(TEXT, "file:///work/edits_a.py")
+    shared.change(uri, 2, (3, 13), (3, 13), "!")  # after the emoji: 13 UTF-16 units
+    shared.change(uri, 3, (4, 5), (4, 5), "answer")
+    (item,) = shared.inline(uri, 4, 11)
     assert item["range"]["start"] == place(4, 11)
 
 
@@ -127,43 +136,70 @@ def test_cancel_stops_the_work() -> None:
         assert time.monotonic() - began < 4, "the cancelled request went on working"
 
 
+EDITS = {
+    "a line above": ((0, 0), (0, 0), "# 🙂\n\n"),
+    "before it on its line": ((1, 0), (1, 1), "🙂 + abc"),
+    "the word at the cursor": ((1, 4), (1, 7), "?"),
+    "everything": ((0, 0), (9, 0), ""),
+}
+
+
 def test_an_edit_while_the_answer_is_on_its_way_does_not_reach_it() -> None:
-    with scripted("abcdefgh\n", pause=0.1) as client:
+    selected = {"range": {"start": place(1, 4), "end": place(1, 7)}, "text": "answ"}
+    with scripted("wered()\n", pause=0.1) as client:
         client.initialize()
         client.wait_state("ready")
-        uri = client.open("x = \n")
-        number = client.start("textDocument/inlineCompletion", client.inline_params(uri, 0, 4))
-        client.change(uri, 2, (0, 0), (0, 0), "yyyy\n")
-        (item,) = client.wait(number)["result"]
-        assert item["range"]["start"] == place(0, 4)
+        for name, edit in EDITS.items():
+            for choice, start in ((None, place(1, 7)), (selected, place(1, 4))):
+                # a document of its own each time: what is remembered of the last one would come at once
+                uri = client.open("s = '🙂'\nx = ans\n", f"file:///work/{len(name)}{start['character']}.py")
+                number = client.start("textDocument/inlineCompletion", client.inline_params(uri, 1, 7, 2, choice))
+                client.change(uri, 2, *edit)
+                (item,) = client.wait(number)["result"]
+                assert item["range"] == {"start": start, "end": place(1, 7)}, name
 
 
-def test_the_popup_selection_is_extended(client: Client) -> None:
-    uri = client.open("import os\nos.pa\n")
+def test_an_edit_does_not_reach_a_menu_item_on_its_way() -> None:
+    with scripted("wered()\n", pause=0.1) as client:
+        client.initialize({"textDocument": {"completion": {}}})
+        while client.request("quatrain/status")["state"] != "ready":
+            time.sleep(0.02)
+        for name, edit in EDITS.items():
+            uri = client.open("s = '🙂'\nx = ans\n", f"file:///work/{len(name)}.py")
+            number = client.start("textDocument/completion", {"textDocument": {"uri": uri}, "position": place(1, 7)})
+            client.change(uri, 2, *edit)
+            (item,) = client.wait(number)["result"]["items"]
+            assert item["textEdit"]["range"] == {"start": place(1, 4), "end": place(1, 7)}, name
+            assert item["textEdit"]["newText"] == "answered()"
+
+
+def test_the_popup_selection_is_extended(shared: Client) -> None:
+    uri = shared.open("import os\nos.pa\n", "file:///work/the_pop.py")
     selected = {"range": {"start": place(1, 3), "end": place(1, 5)}, "text": "path"}
-    (item,) = client.inline(uri, 1, 5, selected=selected)
+    (item,) = shared.inline(uri, 1, 5, selected=selected)
     assert item["insertText"].startswith("path") and len(item["insertText"]) > 4
     assert item["range"]["start"] == place(1, 3)
     assert item["range"]["end"]["character"] >= 5
 
 
-@pytest.mark.parametrize(
-    ("options", "kind", "reason"),
-    [
+def test_reasons_for_nothing() -> None:
+    cases: tuple[tuple[dict[str, Any], int, str], ...] = (
         ({"enabled": False}, 1, "disabled"),
         ({"trigger": "manual"}, 2, "manual_only"),
         ({"disabledLanguages": ["python"]}, 2, "language_disabled"),
         ({"exclude": ["**/a.py"]}, 2, "excluded_file"),
-    ],
-)
-def test_reasons_for_nothing(options: dict[str, Any], kind: int, reason: str) -> None:
+    )
     with scripted() as client:
-        client.initialize(options=options)
+        client.initialize(options=cases[0][0])  # the others are set later
         client.wait_state("ready")
-        assert client.inline(client.open("x = \n"), 0, 4, kind) == []
-        assert reasons(client) == {reason: 1}
-        client.notify("workspace/didChangeConfiguration", {"settings": {"quatrain": dict.fromkeys(options)}})
-        assert client.inline("file:///work/a.py", 0, 4, kind)
+        uri = client.open("x = \n")
+        for number, (options, kind, reason) in enumerate(cases):
+            if number:
+                client.notify("workspace/didChangeConfiguration", {"settings": {"quatrain": options}})
+            assert client.inline(uri, 0, 4, kind) == [], reason
+            assert reasons(client) == {said: 1 for _, _, said in cases[: number + 1]}
+            client.notify("workspace/didChangeConfiguration", {"settings": {"quatrain": dict.fromkeys(options)}})
+            assert client.inline(uri, 0, 4, kind), reason
 
 
 def test_while_loading_typing_gets_nothing_and_asking_waits() -> None:
@@ -208,11 +244,11 @@ def test_unknown_and_closed_documents(client: Client) -> None:
     assert reasons(client) == {"unknown_document": 2}
 
 
-def test_positions_past_the_ends(client: Client) -> None:
-    uri = client.open("x = \ny\n")
-    (item,) = client.inline(uri, 0, 999)
+def test_positions_past_the_ends(shared: Client) -> None:
+    uri = shared.open("x = \ny\n", "file:///work/positio.py")
+    (item,) = shared.inline(uri, 0, 999)
     assert item["range"]["start"] == place(0, 4)
-    (item,) = client.inline(uri, 99, 0)
+    (item,) = shared.inline(uri, 99, 0)
     assert item["range"]["start"] == place(2, 0)
 
 
@@ -229,25 +265,37 @@ def test_requests_before_initialize_and_after_shutdown() -> None:
         assert late["error"]["code"] == -32600
 
 
-@pytest.mark.parametrize(
-    "body", [b"{not json", b'"text"', b"[]", b"{}", b'{"jsonrpc": "1.0", "id": 7}', b"\xff\xfe{}", b"null"]
-)
-@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
-def test_malformed_messages_do_not_end_the_session(body: bytes, first: bool) -> None:
+MALFORMED = [b"{not json", b'"text"', b"[]", b"{}", b'{"jsonrpc": "1.0", "id": 7000}', b"\xff\xfe{}", b"null"]
+
+
+def test_malformed_messages_do_not_end_the_session() -> None:
     with scripted() as client:
-        if first:
+        for body in MALFORMED:
             client.send_raw(body)
         client.initialize()
         client.wait_state("ready")
-        client.send_raw(body)
         uri = client.open("x = \n")
-        assert client.inline(uri, 0, 4)[0]["insertText"] == "answer = 42"
+        for body in MALFORMED:
+            client.send_raw(body)
+            assert client.inline(uri, 0, 4)[0]["insertText"] == "answer = 42"
 
 
-def test_bad_parameters_are_answered(client: Client) -> None:
-    answer = client.wait(client.start("textDocument/inlineCompletion", {"position": "here"}))
+@pytest.mark.slow
+@pytest.mark.parametrize("body", MALFORMED)
+def test_each_malformed_message_alone_does_not_end_the_session(body: bytes) -> None:
+    """The same, with nothing before it that could hide what it does."""
+    with scripted() as client:
+        client.send_raw(body)
+        client.initialize()
+        client.wait_state("ready")
+        client.send_raw(body)
+        assert client.inline(client.open("x = \n"), 0, 4)[0]["insertText"] == "answer = 42"
+
+
+def test_bad_parameters_are_answered(shared: Client) -> None:
+    answer = shared.wait(shared.start("textDocument/inlineCompletion", {"position": "here"}))
     assert answer["error"]["code"] == -32602
-    answer = client.wait(client.start("textDocument/noSuchThing", {}))
+    answer = shared.wait(shared.start("textDocument/noSuchThing", {}))
     assert answer["error"]["code"] == -32601
 
 
@@ -269,9 +317,31 @@ def test_the_death_of_the_parent_ends_the_process() -> None:
         assert client.process.wait(10) == 1
 
 
-def test_the_status_request_needs_no_parameters(client: Client) -> None:
-    client.send(id=900, method="quatrain/status")
-    assert client.wait(900)["result"]["state"] == "ready"
+def test_the_status_request_needs_no_parameters(shared: Client) -> None:
+    shared.send(id=900, method="quatrain/status")
+    assert shared.wait(900)["result"]["state"] == "ready"
+
+
+def test_work_that_takes_a_moment_is_told_twice_and_quick_work_never() -> None:
+    with scripted("abcdefghijklmnop\n", pause=0.1) as client:
+        client.initialize()
+        client.wait_state("ready")
+        before = len(client.notifications)
+        uri = client.open("x = \n")
+        other = client.open("x = \n", "file:///work/b.py")
+        numbers = [
+            client.start("textDocument/inlineCompletion", client.inline_params(u, 0, column))
+            for u, column in ((uri, 3), (uri, 4), (other, 4))  # the second stops the first, the third waits for it
+        ]
+        for number in numbers:
+            client.wait(number)
+        client.request("quatrain/status")
+        notes = [n["params"] for n in client.notifications[before:] if n["method"] == "didChangeStatus"]
+        assert [(note["busy"], note["state"]) for note in notes] == [(True, "ready"), (False, "ready")]
+        client.change(other, 2, (0, 4), (0, 4), "abc")
+        assert client.inline(other, 0, 7)[0]["data"]["source"] == "memory"
+        assert client.request("quatrain/status")["busy"] is False
+        assert [n["method"] for n in client.notifications[before:]].count("didChangeStatus") == 2
 
 
 def test_accept_reporting(client: Client) -> None:
