@@ -19,6 +19,8 @@ from quatrain.model.api import Engine, Stop
 COLD_SECONDS, USUAL_RATE = 0.6, 1000
 LEAST_CONTEXT, MOST_CONTEXT = 256, 1536
 """Tokens of prompt, where the user names no number."""
+USUAL_CAPACITY, MARKERS = 4096, 16
+"""Tokens that a model has room for where it does not say, and of them what the markers of a prompt may take."""
 CLOSERS = ")]}>\"'`"
 
 
@@ -71,7 +73,7 @@ class Completer:
     def generate(self, snapshot: Snapshot, settings: Settings, stop: Stop, trace: Trace) -> Cut:
         """Run the model until the cutter is content."""
         with trace.stage("context"):
-            shown = self.build(snapshot, settings.context_tokens or self.affordable(), self.engine.count)
+            shown = self.build(snapshot, self.budget(settings), self.engine.count)
         with trace.stage("encode"):
             prompt = self.engine.encode(shown.prefix, shown.suffix, shown.outline)
         cutter = self.cutter(snapshot, "line" if settings.lines == "single" else "auto")
@@ -90,6 +92,12 @@ class Completer:
             stream.close()
         with trace.stage("cut"):
             return cutter.finish(ended)
+
+    def budget(self, settings: Settings) -> int:
+        """Prompt tokens to show: as many as were asked for or are affordable, and a small model leaves room for."""
+        capacity = int(self.engine.describe().get("capacity", USUAL_CAPACITY))
+        room = capacity - min(settings.max_tokens, capacity // 2) - MARKERS
+        return min(settings.context_tokens or self.affordable(), room)
 
     def affordable(self) -> int:
         """Prompt tokens that a cold start can read within its time, by what was measured on this machine."""

@@ -18,6 +18,20 @@ class Recorder(ScriptedEngine):
         return super().generate(prompt, stop, max_tokens, draft)
 
 
+class Small(Recorder):
+    """Has room for few tokens."""
+
+    def describe(self) -> dict[str, str | int | float]:
+        return {"model": "small", "capacity": 256}
+
+
+def test_a_small_model_is_shown_what_it_has_room_for() -> None:
+    engine = Small(lambda prefix, suffix: "1\n")
+    complete(Completer(engine), "x = 1\n" * 500 + "y = ⟦⟧\n" + "z = 3\n" * 500)
+    prefix, suffix = engine.prompts[0]
+    assert prefix.endswith("y = ") and 64 < engine.count(prefix + suffix) <= 256 - 96 - 16
+
+
 def at(marked: str, language: str = "python") -> Snapshot:
     before, after = marked.split("⟦⟧")
     return Document("a.py", language, before + after).snapshot(len(before))
