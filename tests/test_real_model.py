@@ -16,7 +16,7 @@ from lsp_client import Client, place
 from quatrain.lsp_server.complete import Completer
 from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.settings import Settings
-from quatrain.model import checkpoint, fetch, gguf_file, native, tokenizer
+from quatrain.model import checkpoint, decode, fetch, gguf_file, native, tokenizer
 from quatrain.model.api import Stop
 from quatrain.model.draft import NoDraft
 from quatrain.model.engine import LocalEngine
@@ -138,3 +138,19 @@ def test_the_server_with_the_real_model() -> None:
         client.request("shutdown")
         client.notify("exit")
         assert client.process.wait(20) == 0
+
+
+def test_the_shipped_head_drafts_well_and_changes_nothing(engine: LocalEngine) -> None:
+    """The head that comes with Quatrain belongs to the default model and is worth its time."""
+    assert engine.head is not None, "no shipped head for the default model"
+    settled = passes = 0
+    for at in (1500, 2500, 3500, 4500):
+        prompt = engine.encode(SOURCE[:at], "")
+        said: list[list[int]] = []
+        for source in (NoDraft(), engine.head):
+            stream = decode.rounds(engine.trunk, engine.cache, engine.vocabulary, prompt, Stop(), 32, source, 4)
+            kept = [r for r in stream if r.tokens]
+            said.append([token for r in kept for token in r.tokens])
+        assert said[0] == said[1]
+        settled, passes = settled + len(said[1]), passes + len(kept)
+    assert settled / passes > 1.25
