@@ -64,6 +64,7 @@ def test_kernels_that_came_later_are_used(home: Path, tmp_path: Path, monkeypatc
 
 def test_without_a_compiler_one_line_says_so(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "drawback", lambda: "no kernels; install a C compiler")
+    monkeypatch.setattr(native, "available", lambda: "no kernels; install a C compiler")
     path = write(tmp_path / "m.gguf")
     assert "slower than it could be: no kernels" in setting_up.set_up(str(path), "auto", None, silent)
     with pytest.raises(QuatrainError, match="install a C compiler"):
