@@ -23,7 +23,7 @@ from quatrain.model.train.head_trainer import Recipe, Trainer, acceptance, rate_
 from quatrain.model.transformer import Transformer
 
 VOCABULARY = byte_vocabulary()
-CONFIG = ModelConfig(2, 64, 4, 2, 16, 96, VOCABULARY.size, max_positions=512, qkv_bias=True)
+CONFIG = ModelConfig(2, 64, 4, 2, 16, 96, VOCABULARY.size, max_positions=1024, qkv_bias=True)
 PYTHON = "".join(
     f"def function_{i}(value, other):\n    total = value * {i} + other\n    return total\n\n\n" for i in range(12)
 )

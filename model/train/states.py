@@ -75,6 +75,7 @@ class Watcher:
     def watch(self, packed: Packed, number: int) -> Document:
         """Document `number` with what the trunk makes of it."""
         ids, middle, own = packed.document(number), int(packed.middle[number]), bool(packed.own[number])
+        ids = ids[: self.trunk.config.max_positions]
         self.cache.truncate(0)
         if own:
             ids = self.written_anew(ids[:middle])
