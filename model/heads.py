@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parent / "weights"
 SHIPPED = "auto"
 FORMAT = 1
 GROUP = 32
-FLOOR = 0.3
+FLOOR = 0.25
 """A draft ends where the head finds it less probable than this, all its tokens together."""
 
 
