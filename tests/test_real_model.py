@@ -101,7 +101,7 @@ def test_drafting_changes_nothing_over_200_prompts(engine: LocalEngine, monkeypa
 def test_typing_finds_its_prompt_in_the_cache(engine: LocalEngine) -> None:
     """Typing 40 characters one by one: from the second request on, 90 % of the prompt comes from the cache."""
     completer, line = Completer(engine), "    count = sum(len(r.tokens) for r in got)"
-    cursor = SOURCE.index("    writer = Writer(")
+    cursor = SOURCE.index("    writer, choose = Writer(")
     document = Document("decode.py", "python", SOURCE[:cursor] + "\n" + SOURCE[cursor:])
     reused = prompted = 0
     for i in range(40):
