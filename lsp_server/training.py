@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 BUDGETS = (256, 384, 512)
 """Tokens of prompt: what a slow, a usual and a quick machine show."""
 MIDDLE_CHARS = 320
-NODES, LINES, POINTS = 0.5, 0.3, 0.2
-"""Shares of cursors at syntax nodes, at the beginnings of lines, anywhere."""
+NODES, LINES = 0.5, 0.3
+"""Shares of cursors at syntax nodes and at the beginnings of lines; the others may stand anywhere."""
 
 
 @dataclass(frozen=True, slots=True)

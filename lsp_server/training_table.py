@@ -39,17 +39,16 @@ def speeds(found: Mapping[str, Mapping[str, Any]]) -> Table:
         times = f"{base / ms:.2f}" if base else ""
         at = " ".join("-" if rate is None else f"{rate:.2f}" for rate in row["accepted_at"])
         by = ", ".join(f"{source} {n['drafted']}: {n['accepted']}" for source, n in row["sources"].items())
-        per = "" if name.startswith("llama") else f"{row['tokens_per_forward']:.2f}"
-        if row["sources"] or name == "plain":
-            parts = (f"{row['ms_per_pass']:.1f}", f"{row['draft_ms_per_pass']:.1f}", f"{row['rows_per_pass']:.1f}")
-        else:
-            parts = ("", "", "")
+        per, *parts = [""] * 4  # a peer's passes are not counted
+        if row["own"]:
+            per = f"{row['tokens_per_forward']:.2f}"
+            parts = [f"{row[key]:.1f}" for key in ("ms_per_pass", "draft_ms_per_pass", "rows_per_pass")]
         table.add_row(name, per, f"{ms:.1f}", f"{1000 / ms:.0f}", times, *parts, at, by)
     return table
 
 
 def languages(found: Mapping[str, Mapping[str, Any]]) -> Table:
-    ours = {name: row for name, row in found.items() if not name.startswith("llama")}
+    ours = {name: row for name, row in found.items() if row["own"]}
     table = Table(title="Tokens per forward", title_justify="left")
     table.add_column("")
     names = sorted({language for row in ours.values() for language in row["languages"]})

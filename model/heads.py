@@ -106,11 +106,10 @@ def is_matrix(name: str) -> bool:
 
 def quantise(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """int8 levels (out, in) and half scales (out, in / 32) of a float matrix."""
-    groups = matrix.astype(np.float32).reshape(len(matrix), -1, GROUP)
-    scale = (np.abs(groups).max(axis=-1) / 127).astype(np.float16)
-    inverse = np.divide(1.0, scale.astype(np.float32), out=np.zeros(scale.shape, np.float32), where=scale > 0)
-    level = np.rint(groups * inverse[..., None]).clip(-127, 127).astype(np.int8)
-    return level.reshape(matrix.shape), scale
+    from quatrain.model.native.gguf_levels import quantise  # for training only: it brings a reader of model files
+
+    rounded = quantise(matrix.astype(np.float32))
+    return (rounded.level.astype(np.int16) - 128).astype(np.int8), rounded.scale
 
 
 def dense(file: HeadFile, name: str) -> np.ndarray:

@@ -71,18 +71,23 @@ def worth(text: str) -> bool:
     return max(map(len, lines)) <= WIDEST and len(text) / len(lines) <= MEAN_WIDTH
 
 
+def text_of(path: Path) -> str | None:
+    """A file's text with `\\n` line ends; None for what is no UTF-8 text."""
+    try:
+        return path.read_bytes().decode("utf-8").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def read(package: Package, folder: Path) -> Iterator[Text]:
     """The texts of a fetched package."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder)
         if path.suffix not in LANGUAGES or FOREIGN & {part.lower() for part in parts.parts[:-1]} or not path.is_file():
             continue
-        try:
-            text = path.read_bytes().decode("utf-8").replace("\r\n", "\n")
-        except (OSError, UnicodeDecodeError):
-            continue
-        language = language_of(path, text)
-        if language and worth(text):
+        text = text_of(path)
+        language = language_of(path, text) if text else None
+        if text and language and worth(text):
             yield Text(package.label, package.licence, language, parts.as_posix(), text)
 
 

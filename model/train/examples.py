@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,12 +110,6 @@ def commonest(texts: Iterable[str], vocabulary: Vocabulary, size: int) -> tuple[
     covered = np.cumsum(counts[order]) / max(counts.sum(), 1)
     shares = [(n, float(covered[min(n, len(covered)) - 1])) for n in (4096, 8192, 12288, 16384, 24576, 32768)]
     return np.sort(order[:size]).astype(np.int32), shares
-
-
-def of_language(packed: Packed, numbers: Sequence[int]) -> dict[str, int]:
-    """How many of the documents `numbers` each language has."""
-    found = np.bincount(packed.language[list(numbers)], minlength=len(packed.languages))
-    return dict(zip(packed.languages, found.tolist(), strict=True))
 
 
 def save_ids(ids: np.ndarray, path: Path, vocabulary: str) -> None:

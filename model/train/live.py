@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,12 +28,13 @@ POSITIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a contender made of one prompt: `ids`; passes behind the first, tokens they settled and their time, of
-    which `draft_ms` went into drafts; `rows` that were verified; how many tokens of drafts were verified and accepted,
-    by source; `tried[i]` counts rounds in which token i of a draft was verified and all before it were right,
-    `right[i]` those in which it was right too."""
+    """What a contender, one of our `own` sources or a peer, made of one prompt: `ids`; passes behind the first, tokens
+    they settled and their time, of which `draft_ms` went into drafts; `rows` that were verified; how many tokens of
+    drafts were verified and accepted, by source; `tried[i]` counts rounds in which token i of a draft was verified and
+    all before it were right, `right[i]` those in which it was right too."""
 
     contender: str
+    own: bool
     language: str
     ids: tuple[int, ...]
     passes: int
@@ -113,14 +114,14 @@ def summary(name: str, language: str, rounds: Sequence[Round], draft_ms: float) 
     counts = tuple(tried.tolist()), tuple(right.tolist())
     rows = sum(1 + r.drafted for r in later)
     times = sum(r.ms for r in later), draft_ms
-    return Answer(name, language, ids, len(later), settled, *times, rows, by_source, *counts)
+    return Answer(name, True, language, ids, len(later), settled, *times, rows, by_source, *counts)
 
 
 def llama(path: Path, threads: int, capacity: int, lookup: bool) -> Contender:
     """llama.cpp, greedy; with its own n-gram speculation if `lookup`. QuatrainError when it is not installed."""
     from quatrain.model import peer
 
-    lib = peer.library()
+    peer.library()
     from llama_cpp import Llama  # type: ignore[import-not-found]
     from llama_cpp.llama_speculative import LlamaPromptLookupDecoding  # type: ignore[import-not-found]
 
@@ -135,7 +136,7 @@ def llama(path: Path, threads: int, capacity: int, lookup: bool) -> Contender:
         verbose=False,
     )
     name = peer.NAME + (" n-gram" if lookup else "")
-    end = lib.llama_token_eos(model._model.vocab) if hasattr(lib, "llama_token_eos") else model.token_eos()
+    end = model.token_eos()
 
     def answer(prompt: tuple[int, ...], tokens: int, language: str) -> Answer:
         model.reset()
@@ -151,7 +152,7 @@ def llama(path: Path, threads: int, capacity: int, lookup: bool) -> Contender:
                 break
         ms = (time.perf_counter() - began) * 1000
         count = max(len(ids) - 1, 0)
-        return Answer(name, language, tuple(ids), count, count, ms, 0.0, count, {})
+        return Answer(name, False, language, tuple(ids), count, count, ms, 0.0, count, {})
 
     return answer
 
@@ -170,7 +171,7 @@ def run(
         names = list(contenders)
         order = names[turn % len(names) :] + names[: turn % len(names)]
         answers = {name: contenders[name](prompt, tokens, language) for name in order}
-        ours = {answer.ids for name, answer in answers.items() if not name.startswith("llama.cpp")}
+        ours = {answer.ids for answer in answers.values() if answer.own}
         if len(ours) > 1:
             raise QuatrainError(f"document {number}: draft sources led to different texts; this must not happen")
         yield [answers[name] for name in names]
@@ -216,10 +217,5 @@ def tables(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
         mine = [a for a in answers if a.contender == name]
         languages = sorted({a.language for a in mine})
         each = {lang: table([a for a in mine if a.language == lang])["tokens_per_forward"] for lang in languages}
-        out[name] = table(mine) | {"languages": each}
+        out[name] = table(mine) | {"own": mine[0].own, "languages": each}
     return out
-
-
-def plain(answer: Answer) -> dict[str, Any]:
-    """For a log."""
-    return asdict(answer)

@@ -63,11 +63,7 @@ def sources(folder: Path) -> Iterator[Text]:
     for path in sorted(folder.rglob("*")):
         if path.suffix not in LANGUAGES or not path.is_file() or path.stat().st_size > MOST_BYTES:
             continue
-        try:
-            text = path.read_bytes().decode("utf-8").replace("\r\n", "\n")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if text.strip():
+        if (text := corpus.text_of(path)) and text.strip():
             language = corpus.language_of(path, text) or LANGUAGES[path.suffix]
             yield Text(folder.name, "", language, path.relative_to(folder).as_posix(), text)
 
