@@ -62,7 +62,7 @@ class Completer:
         trace = Trace()
         cut = self.generate(snapshot, settings, stop, trace)
         with trace.stage("filters"):
-            cut = filters.apply(cut, snapshot, [prob for r in trace.rounds for prob in r.probs])
+            cut = filters.apply(cut, snapshot, trace.probs(len(cut.text)), settings.confidence)
         completion = Completion(
             cut.text, snapshot.cursor, snapshot.cursor + cut.replace, cut.reason, "model", cut.safe, trace
         )

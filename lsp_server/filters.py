@@ -14,9 +14,8 @@ from .cut import Cut
 if TYPE_CHECKING:
     from .documents import Snapshot
 
-# Geometric mean of the token probabilities below which nothing is offered. 0 lets everything pass until data
-# say otherwise; callers may hand in their own.
-THRESHOLD = 0.0
+TELLING = 8
+"""Tokens that tell how sure a model is: it grows sure of itself as it goes on, right or wrong."""
 ALIKE_FROM = 4  # shorter lines are alike by accident
 LOOP_TIMES = 4
 
@@ -79,14 +78,15 @@ FILTERS: tuple[tuple[str, Filter], ...] = (
 
 
 def confidence(probs: Sequence[float]) -> float:
-    """Geometric mean of token probabilities; 1 when there are none."""
+    """Geometric mean of the first token probabilities; 1 when there are none."""
     if not probs:
         return 1.0
-    return math.exp(sum(math.log(max(p, 1e-9)) for p in probs) / len(probs))
+    logs = [math.log(max(p, 1e-9)) for p in probs[:TELLING]]
+    return math.exp(sum(logs) / len(logs))
 
 
-def apply(cut: Cut, snapshot: Snapshot, probs: Sequence[float], threshold: float = THRESHOLD) -> Cut:
-    """The cut itself, or an empty one whose reason says which filter refused it.
+def apply(cut: Cut, snapshot: Snapshot, probs: Sequence[float], threshold: float = 0.0) -> Cut:
+    """The cut itself, or an empty one whose reason says which filter refused it. `threshold`: least confidence.
 
     A cut that is empty already keeps its own reason, which says more than any filter could.
     """

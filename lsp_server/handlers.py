@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -209,7 +210,9 @@ async def answer_to(
     if reason is not None:
         answer = Completion("", snapshot.cursor, snapshot.cursor, reason)
     else:
-        answer = await server.complete(uri, snapshot)
+        # who asks for a completion sees it, however sure the model is
+        settings = server.settings if automatic else replace(server.settings, confidence=0.0)
+        answer = await server.complete(uri, snapshot, settings)
     if answer is None:
         server.status.note("superseded", document.path)
     elif not answer.text:

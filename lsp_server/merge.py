@@ -11,6 +11,7 @@ from .lexical import CLOSING, is_word
 from .scene import Scene
 
 CLOSERS = "".join(CLOSING) + "\"'`;,"
+SEPARATORS = (";", ",")
 MOST = 8
 
 
@@ -33,8 +34,10 @@ def _over_closers(text: str, rest: str) -> Iterator[tuple[str, int]]:
         kept = text.rstrip()
         yield kept[: len(kept) - length], 0
     yield text, 0
+    last = text.rstrip()[-1:]
     for length in range(1, min(len(rest), MOST) + 1):
-        if length not in lengths:
+        again = last in SEPARATORS and rest[length : length + 1] == last  # `f(a);` before the `;` of `);`
+        if length not in lengths and not again:
             yield text, length
     if "\n" not in text.strip("\n"):
         yield from ((shorter, 0) for shorter in _without_closers(text))

@@ -181,17 +181,17 @@ class Server(LanguageServer):
         )
         return next((reason for reason, holds in reasons if holds), None)
 
-    async def complete(self, uri: str, snapshot: Snapshot) -> Completion | None:
+    async def complete(self, uri: str, snapshot: Snapshot, settings: Settings) -> Completion | None:
         """Run one request on the model thread; None if a newer one took its place."""
         if before := self.running.get(uri):
             before.superseded = True
             before.stop.set()
-        mine = Running(Stop(time.monotonic() + self.settings.time_limit_ms / 1000))
+        mine = Running(Stop(time.monotonic() + settings.time_limit_ms / 1000))
         self.running[uri] = mine
         self.note_busy()
         try:
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self.model_thread, self.work, snapshot, mine)
+            answer = await loop.run_in_executor(self.model_thread, self.work, snapshot, settings, mine)
         except asyncio.CancelledError:
             mine.superseded = True
             mine.stop.set()
@@ -203,14 +203,14 @@ class Server(LanguageServer):
                 self.note_busy()
         return None if mine.superseded else answer
 
-    def work(self, snapshot: Snapshot, mine: Running) -> Completion:
+    def work(self, snapshot: Snapshot, settings: Settings, mine: Running) -> Completion:
         """On the model thread: one completion, and no exception to the editor."""
         empty = Completion("", snapshot.cursor, snapshot.cursor, "cancelled")
         completer = self.completer  # the event loop may take it away meanwhile
         if mine.stop.reason() == "cancelled" or completer is None:
             return empty
         try:
-            return completer.complete(snapshot, self.settings, mine.stop)
+            return completer.complete(snapshot, settings, mine.stop)
         except Exception:
             log.exception("completion failed")
             completer.forget()

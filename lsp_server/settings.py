@@ -36,6 +36,9 @@ class Settings:
     time_limit_ms: int = setting(
         4000, "Stop generating after this time and offer what is complete by then.", least=50, most=60_000
     )
+    confidence: float = setting(
+        0.6, "How sure the model must be to offer something unasked; 0 shows everything.", least=0, most=1
+    )
     context_tokens: int = setting(
         0, "Prompt size in tokens; 0 takes what this machine reads in about half a second.", least=0, most=3072
     )
@@ -97,7 +100,8 @@ def checked(value: Any, hint: Any, metadata: Mapping[str, Any]) -> Any:
         if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
             raise ValueError("expected a list of strings")
         return tuple(value)
-    if type(value) is not hint and not (hint is int and isinstance(value, float) and value.is_integer()):
+    whole = hint is int and isinstance(value, float) and value.is_integer()
+    if type(value) is not hint and not whole and not (hint is float and type(value) is int):
         raise ValueError(f"expected {hint.__name__}, got {value!r}")
     value = hint(value)
     least, most = metadata.get("least", value), metadata.get("most", value)

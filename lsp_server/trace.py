@@ -43,6 +43,17 @@ class Trace:
         """Tokens generated."""
         return sum(len(r.tokens) for r in self.rounds)
 
+    def probs(self, length: int) -> list[float]:
+        """How sure the model was of each token, as far as the rounds that said the first `length` characters."""
+        found: list[float] = []
+        said = 0
+        for r in self.rounds:
+            if said >= length and said:
+                break
+            found += r.probs
+            said += len(r.text)
+        return found
+
     def summary(self) -> dict[str, Any]:
         """Plain values, as `complete --json` prints them."""
         return {

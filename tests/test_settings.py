@@ -55,3 +55,9 @@ def test_every_setting_is_documented_and_its_name_converts(name: str) -> None:
     field = next(f for f in fields(Settings) if f.name == name)
     assert field.metadata["doc"].endswith(".")
     assert snake(camel(name)) == name
+
+
+def test_a_share_may_come_as_a_whole_number() -> None:
+    assert from_client({"confidence": 1}) == (Settings(confidence=1.0), [])
+    _, problems = from_client({"confidence": 1.5})
+    assert problems == ["setting 'confidence': 1.5 is not between 0 and 1; using 0.6"]

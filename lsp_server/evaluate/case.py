@@ -41,7 +41,8 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was offered for a case: `replaced` code points right of the cursor give way to `text`."""
+    """What was offered for a case: `replaced` code points right of the cursor give way to `text`. `probs`: how sure
+    the model was of each token of the rounds that said it."""
 
     text: str
     replaced: int
@@ -54,3 +55,4 @@ class Answer:
     forwards: int
     prompt_tokens: int
     reused_tokens: int
+    probs: tuple[float, ...] = ()

@@ -63,7 +63,7 @@ def headline(rows: Sequence[Row], totals: Mapping[str, Any]) -> list[str]:
 def sections(rows: Sequence[Row], totals: Mapping[str, Any]) -> list[str]:
     """For each variant a table by each thing the cases differ in."""
     measures, out = summary.measures_for(rows), []
-    for field in ("language", "kind", "reason", "outcome"):
+    for field in ("language", "kind", "reason", "outcome", "confidence"):
         for variant, groups in totals.get(f"by_{field}", {}).items():
             if len(groups) > 1 or field in ("reason", "outcome"):
                 out += [f"<h2>By {field}: {escape(variant)}</h2>", figures_table(field, groups, measures)]

@@ -116,6 +116,7 @@ def answer(ready: Prepared, case: Case) -> Answer:
         round(stages.get("cut", 0.0), 3),
         len(given.trace.rounds),
         *(done[name] for name in ("tokens", "forwards", "prompt_tokens", "reused_tokens")),
+        probs=tuple(round(prob, 3) for prob in given.trace.probs(len(given.text))),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from quatrain.lsp_server import filters
 from quatrain.lsp_server.evaluate import losses
 from quatrain.lsp_server.evaluate.running import Row
 
@@ -137,9 +138,22 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
                 name: {value: figures(some) for value, some in grouped(group, field).items()}
                 for name, group in variants.items()
             }
+    if rows and "probs" in rows[0]:
+        out["by_confidence"] = {
+            name: {band: figures(some) for band, some in bands(group).items()} for name, group in variants.items()
+        }
     if rows and "loss" in rows[0]:
         out["advantage"] = advantages(rows)
     return out
+
+
+def bands(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """What was offered, by tenths of the model's confidence: what a threshold would take away."""
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["offered"]:
+            found[min(int(filters.confidence(row["probs"]) * 10), 9)].append(row)
+    return {f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}": found[tenth] for tenth in sorted(found)}
 
 
 def advantages(rows: Sequence[Row]) -> list[dict[str, Any]]:

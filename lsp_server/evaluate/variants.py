@@ -24,7 +24,7 @@ class Switches:
     """The product as it ships, until a field is changed.
 
     `lines` overrides the suite's own choice. `raw_hole` takes the hole's line end away, as published figures do
-    (`humaneval` only).
+    (`humaneval` only). `all_offers`: those that the model is not sure of too.
     """
 
     cut: Literal["product", "first-line"] = "product"
@@ -34,6 +34,7 @@ class Switches:
     lines: Literal["", "auto", "single"] = ""
     context_tokens: int = 0
     raw_hole: bool = False
+    all_offers: bool = False
 
 
 PRODUCT = Switches()
@@ -45,6 +46,7 @@ VARIANTS: dict[str, Switches] = {
     "plain": replace(PRODUCT, cut="first-line", heal=False, context="window"),
     "raw-hole": replace(PRODUCT, cut="first-line", raw_hole=True),
     "multi-line": replace(PRODUCT, lines="auto"),
+    "unsure": replace(PRODUCT, all_offers=True),
     "no-speculation": replace(PRODUCT, speculate=False),
     "small-context": replace(PRODUCT, context_tokens=256),
     "large-context": replace(PRODUCT, context_tokens=1024),
@@ -78,4 +80,6 @@ def prepared(engine: Engine, settings: Settings, switches: Switches) -> Prepared
     cutter = Cutter if switches.cut == "product" else FirstLine
     changes = {"lines": switches.lines, "context_tokens": switches.context_tokens}
     settings = replace(settings, **{name: value for name, value in changes.items() if value})
+    if switches.all_offers:
+        settings = replace(settings, confidence=0.0)
     return Prepared(Completer(engine, build, cutter), settings)

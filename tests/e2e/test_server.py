@@ -202,6 +202,17 @@ def test_reasons_for_nothing() -> None:
             assert client.inline(uri, 0, 4, kind), reason
 
 
+def test_who_asks_sees_what_the_model_is_not_sure_of() -> None:
+    with scripted() as client:
+        client.initialize(options={"confidence": 0.95})  # the script is sure to 0.9 of every token
+        client.wait_state("ready")
+        uri = client.open("x = \n")
+        assert client.inline(uri, 0, 4, kind=2) == []
+        assert reasons(client) == {"filtered_confidence": 1}
+        assert client.inline(uri, 0, 4, kind=1)[0]["insertText"] == "answer = 42"
+        assert client.inline(uri, 0, 4, kind=2)[0]["insertText"] == "answer = 42"  # it is remembered
+
+
 def test_while_loading_typing_gets_nothing_and_asking_waits() -> None:
     with scripted(load=1.5) as client:
         client.initialize()

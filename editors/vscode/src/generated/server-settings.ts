@@ -8,6 +8,7 @@ export const SERVER_SETTINGS = [
   "lines",
   "maxTokens",
   "timeLimitMs",
+  "confidence",
   "contextTokens",
   "suggestInMenu",
   "model",
