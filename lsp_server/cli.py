@@ -125,6 +125,7 @@ def add_training(commands: Any, model: argparse.ArgumentParser) -> None:
     one.add_argument("--ahead", type=int, default=3, help="tokens unrolled in training")
     one.add_argument("--places", type=int, default=64, help="places taken of each document")
     one.add_argument("--rate", type=float, default=1e-3, help="greatest learning rate")
+    one.add_argument("--start", default="", metavar="FILE", help="a head to go on from, or `auto`: the shipped one")
     one.add_argument("--minutes", type=float, default=9.0, help="stop after this time; the same command goes on")
     one.add_argument("--seed", type=int, default=0)
     one.set_defaults(run=train_task)

@@ -158,6 +158,7 @@ def heads(options: argparse.Namespace) -> Iterable[str]:
     from quatrain.lsp_server import show
     from quatrain.model import checkpoint, tokenizer
     from quatrain.model.train import examples as packing
+    from quatrain.model.heads import found
     from quatrain.model.train import head_run, states
     from quatrain.model.train.head_trainer import Recipe
 
@@ -167,12 +168,15 @@ def heads(options: argparse.Namespace) -> Iterable[str]:
         words, opened = tokenizer.load(model.folder), checkpoint.open_trunk(model)
         rows = head_run.rows_of(opened, "output"), head_run.rows_of(opened, "embedding")
         trunk = head_run.Trunk(checkpoint.trunk_of(model), opened.config, *rows, words.special)
+        start = found(trunk.sha256, options.start) if options.start else None
         vocabulary = packing.load_ids(folder / "vocabulary.safetensors", packing.identity(words))
+        if start is not None:
+            vocabulary = start.weights["vocabulary"]
         design = head_run.Design(options.design, options.ahead, options.bias)
         config = head_run.config_of(opened.config, options.taps, options.attends, options.ffn, design)
         recipe = Recipe(options.steps, options.ahead, places=options.places, rate=options.rate, seed=options.seed)
         stored = head_run.Stored(folder / "states", *states.stored(folder / "states" / "train"))
-        run = head_run.run(trunk, config, recipe, vocabulary, stored, output, options.minutes, report)
+        run = head_run.run(trunk, config, recipe, vocabulary, stored, output, options.minutes, report, start)
         with (output.parent / (output.name + ".jsonl")).open("a", encoding="utf-8") as log:
             for figures in run:
                 log.write(json.dumps(figures) + "\n")

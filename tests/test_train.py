@@ -200,6 +200,18 @@ def test_a_run_writes_a_head_that_loads(tmp_path: Path) -> None:
     assert file.config == config and file.about["done"] == 4 and file.about["tokens"] > 1000
     assert len(json.loads((tmp_path / "out" / "about.json").read_text())["accept"]) == 5
 
+    def again(config: heads.HeadConfig, steps: int) -> heads.HeadFile:
+        going = replace(RECIPE, steps=steps), vocabulary, stored, tmp_path / f"on-{steps}", 1.0, lambda *said: None
+        list(head_run.run(about, config, *going, file))
+        return heads.load(tmp_path / f"on-{steps}" / "head.safetensors", "a" * 64)
+
+    same, more = again(config, 0), again(config, 2)
+    np.testing.assert_allclose(heads.dense(same, "join"), heads.dense(file, "join"), atol=1e-2)
+    assert np.abs(heads.dense(more, "join") - heads.dense(same, "join")).max() > 0
+    assert more.about["start"]["done"] == 4
+    with pytest.raises(QuatrainError, match="another shape"):
+        again(replace(config, ffn=32), 2)
+
 
 def test_lessons_and_batches(tmp_path: Path) -> None:
     about, config, vocabulary = pieces(tmp_path)

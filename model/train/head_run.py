@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from quatrain.model import heads
+from quatrain.model.api import QuatrainError
 from quatrain.model.fetch import Report
 from quatrain.model.heads import HeadConfig, HeadFile
 from quatrain.model.torch_head import TorchHead, trunk_rows
@@ -86,6 +87,14 @@ def fresh(config: HeadConfig, vocabulary: int, rms: float, seed: int) -> TorchHe
     return head
 
 
+def begin_with(head: TorchHead, start: HeadFile) -> None:
+    """Put the weights of a trained head in place of fresh ones."""
+    if start.config != head.config:
+        raise QuatrainError(f"the head to start from has another shape: {start.config}, not {head.config}")
+    for name in heads.shapes(head.config, len(start.weights["vocabulary"])):
+        head.weight(name).data.copy_(torch.tensor(heads.dense(start, name)))
+
+
 def config_of(
     trunk: ModelConfig, taps: Sequence[int], attends: Sequence[int], ffn: int, design: Design | None = None
 ) -> HeadConfig:
@@ -132,9 +141,11 @@ def run(
     output: Path,
     minutes: float,
     report: Report,
+    start: HeadFile | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train, going on from `output`'s checkpoint if there is one, for at most `minutes`. Yields figures; the last
-    has `finished`. The head is written when the recipe's steps are done, and at the end of every slice."""
+    has `finished`. The head is written when the recipe's steps are done, and at the end of every slice. `start`: the
+    head whose weights a new run begins with. Raises QuatrainError when it is of another shape."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = teacher_of(trunk, vocabulary, device)
     read = reading(config, stored.taps, stored.layers, trunk.config.layers)
@@ -142,6 +153,8 @@ def run(
     held = read_lessons(states.parts(stored.folder / "held"), teacher, 5, read.final, report)
     sample = train[0].document.states[:, read.final].astype(np.float32)
     head = fresh(config, len(vocabulary), float(np.sqrt((sample**2).mean())), recipe.seed).to(device)
+    if start is not None:
+        begin_with(head, start)
     embedding = torch.from_numpy(trunk.embedding(None)).to(device)
     trainer = Trainer(head, teacher, embedding, read, recipe)
     output.mkdir(parents=True, exist_ok=True)
@@ -160,6 +173,8 @@ def run(
     trainer.save(checkpoint)
     rates = acceptance(trainer, held)
     about = asdict(recipe) | {"tokens": tokens, "done": trainer.step, "accept": [round(rate, 4) for rate in rates]}
+    if start is not None:
+        about |= {"start": {key: start.about.get(key) for key in ("tokens", "done", "start")}}
     about |= {"date": datetime.now(UTC).date().isoformat(), "device": device.type, "documents_held": len(held)}
     floats = {name: head.weight(name).detach().cpu().numpy() for name in heads.shapes(config, len(vocabulary))}
     weights = heads.pack(floats) | {"vocabulary": vocabulary.astype(np.int32)}
