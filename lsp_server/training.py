@@ -157,8 +157,8 @@ def heads(options: argparse.Namespace) -> Iterable[str]:
     """`quatrain train heads`."""
     from quatrain.lsp_server import show
     from quatrain.model import checkpoint, tokenizer
-    from quatrain.model.train import examples as packing
     from quatrain.model.heads import found
+    from quatrain.model.train import examples as packing
     from quatrain.model.train import head_run, states
     from quatrain.model.train.head_trainer import Recipe
 
