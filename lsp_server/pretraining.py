@@ -39,6 +39,7 @@ def add_tasks(tasks: Any) -> None:
     )
     one.add_argument("--size", default="nano", help="pico, nano, tiny, small, medium or large")
     one.add_argument("--heads", type=int, default=4, metavar="N", help="tokens predicted at once; 1: an ordinary model")
+    one.add_argument("--design", default="parallel", choices=("parallel", "causal"), help="causal: heads in a chain")
     one.add_argument("--tokens", default="bytes", help="bytes, a number (BPE of the corpus), or a tokenizer.json")
     one.add_argument("--steps", type=int, default=1000)
     one.add_argument("--batch", type=int, default=0, help="sequences a step; 0: the size's own")
@@ -67,6 +68,7 @@ def add_tasks(tasks: Any) -> None:
     one.add_argument("--preset", default="cpu", help="cpu (half an hour on two cores), gpu, gpu-bytes, or dry")
     one.add_argument("--output", default="compared", metavar="FOLDER", help="where it goes, and a stopped one goes on")
     one.add_argument("--heads", type=int, nargs="+", help="in place of the preset's")
+    one.add_argument("--design", default="parallel", choices=("parallel", "causal"), help="causal: heads in a chain")
     one.add_argument("--steps", type=int, help="in place of the preset's")
     one.set_defaults(run=compare)
 
@@ -101,7 +103,19 @@ def pretrain(options: argparse.Namespace) -> int:
     from quatrain.model.train.pretrain import run
     from quatrain.model.train.pretrain.settings import Running, Settings
 
-    names = ("size", "heads", "tokens", "steps", "batch", "context", "rate", "holes", "curriculum", "together")
+    names = (
+        "size",
+        "heads",
+        "design",
+        "tokens",
+        "steps",
+        "batch",
+        "context",
+        "rate",
+        "holes",
+        "curriculum",
+        "together",
+    )
     chosen = Settings(**{name: getattr(options, name) for name in (*names, "numbers", "seed")})
     output = Path(options.output)
     with reporting() as report:
@@ -142,6 +156,7 @@ def compare(options: argparse.Namespace) -> int:
     preset = compare.preset_of(options.preset)
     if options.heads:
         preset = replace(preset, heads=tuple(options.heads))
+    preset = replace(preset, settings=replace(preset.settings, design=options.design))
     if options.steps:
         preset = replace(preset, settings=replace(preset.settings, steps=options.steps))
     output = Path(options.output)

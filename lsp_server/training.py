@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from random import Random
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from quatrain.lsp_server import context
 from quatrain.lsp_server.documents import Document
-from quatrain.lsp_server.evaluate.holes import punch
+from quatrain.lsp_server.evaluate.holes import Span, punch
 from quatrain.model.api import QuatrainError
 from quatrain.model.native.trunk import physical_cores
 from quatrain.model.train.examples import Example
@@ -33,20 +32,12 @@ NODES, LINES = 0.5, 0.3
 """Shares of cursors at syntax nodes and at the beginnings of lines; the others may stand anywhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """text[start:end] is taken out; the cursor stands at `start`."""
-
-    start: int
-    end: int
-
-
-def holes(text: Text, count: int, seed: int) -> list[Hole]:
+def holes(text: Text, count: int, seed: int) -> list[Span]:
     """Up to `count` places in a file, the same for the same seed."""
     random = Random(f"{seed}|{text.package}|{text.path}")
-    nodes = [Hole(len(c.prefix), len(c.prefix) + len(c.expected)) for c in punched(text, seed)]
+    nodes = [Span(len(c.prefix), len(c.prefix) + len(c.expected)) for c in punched(text, seed)]
     random.shuffle(nodes)
-    found: list[Hole] = []
+    found: list[Span] = []
     for _ in range(count):
         dice = random.random()
         if dice < NODES and nodes:
@@ -56,7 +47,7 @@ def holes(text: Text, count: int, seed: int) -> list[Hole]:
         if dice < NODES + LINES:
             at = text.text.find("\n", at) + 1 or at
             at += len(text.text[at:]) - len(text.text[at:].lstrip(" \t"))
-        found.append(Hole(at, min(at + random.randrange(20, MIDDLE_CHARS), len(text.text))))
+        found.append(Span(at, min(at + random.randrange(20, MIDDLE_CHARS), len(text.text))))
     return found
 
 
@@ -68,7 +59,7 @@ def punched(text: Text, seed: int) -> list:
         return []
 
 
-def example(text: Text, hole: Hole, budget: int, own: bool, engine: LocalEngine) -> Example | None:
+def example(text: Text, hole: Span, budget: int, own: bool, engine: LocalEngine) -> Example | None:
     """The document of one cursor; None where nothing is left of it."""
     before, after = text.text[: hole.start], text.text[hole.end :]
     snapshot = Document(text.path, text.language, before + after).snapshot(hole.start)

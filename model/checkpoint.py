@@ -94,8 +94,10 @@ def open_converted(model: Converted, report: fetch.Report, **options: Any) -> Lo
     if own and option == heads.SHIPPED:
         from quatrain.model import independent_heads
 
-        trunk = open_trunk(model, (read_card(model.folder)[1].layers - 1,))
-        options["head"] = independent_heads.load(model.folder / "heads.safetensors", trunk, own)
+        tap = independent_heads.tap_of(read_card(model.folder)[1], chained(model.folder))
+        trunk = open_trunk(model, (tap,))
+        file = model.folder / "heads.safetensors"
+        options["head"] = independent_heads.load(file, trunk, own, chained(model.folder))
     else:
         file = heads.found(trunk_of(model), option)
         trunk = open_trunk(model, file.config.taps if file else ())
@@ -191,6 +193,7 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
         if source.head_count:
             write_heads(source, kind, partial / "heads.safetensors")
         about = {"model": model.name, "sha256": sha256_of(model), "heads": source.head_count}
+        about |= {"chained": source.chained}
         card = {"arithmetic": kind, "config": asdict(source.config)} | about
         (partial / "card.json").write_text(json.dumps(card, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -230,6 +233,11 @@ def read_card(folder: Path) -> tuple[str, ModelConfig]:
 def head_count(folder: Path) -> int:
     """How many heads of its own a converted model has beside the next-token head."""
     return json.loads((folder / "card.json").read_text()).get("heads", 0)
+
+
+def chained(folder: Path) -> bool:
+    """Whether those heads read each other, see `FolderModel`."""
+    return json.loads((folder / "card.json").read_text()).get("chained", False)
 
 
 def open_native(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:

@@ -40,7 +40,7 @@ class FolderModel:
     """A readable folder. `tied`: input and output share one matrix. `tokenizer` builds what `tokenizer.save` takes.
 
     `heads` are the layers of `head_count` heads beside the trunk's own, `blk.{j}.*`, which read what the trunk's last
-    layer reads.
+    layer reads or, `chained`, each what the head before it made.
     """
 
     path: Path
@@ -50,6 +50,7 @@ class FolderModel:
     tokenizer: Callable[[], tuple[Tokenizer, dict[str, np.ndarray]]]
     heads: Mapping[str, StoredTensor] = field(default_factory=dict)
     head_count: int = 0
+    chained: bool = False
 
 
 def stored(name: str, tensor: Tensor, path: Path) -> StoredTensor:

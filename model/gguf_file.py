@@ -35,6 +35,7 @@ class GgufModel:
     fields: dict[str, Any]
     tensors: dict[str, ReaderTensor]
     head_count: int = 0  # GGUF files hold no draft heads
+    chained: bool = False
 
     @property
     def tied(self) -> bool:

@@ -1,8 +1,9 @@
-"""Draft heads of the paper: parallel transformer layers on one trunk state, the trunk's own norm and unembedding.
+"""Draft heads of the paper: transformer layers on one trunk state, the trunk's own norm and unembedding.
 
 Head j reads what the trunk had after `tap` layers at a position and says the token j places further on than the
-trunk does. Every head attends over its own keys and values. Layers are those of `Transformer`. Knows token ids and
-states, neither text nor verification.
+trunk does. In a chain it reads what head j - 1 says from, and the first what the trunk says from. Every head attends
+over its own keys and values. Layers are those of `Transformer`. Knows token ids and states, neither text nor
+verification.
 """
 
 from __future__ import annotations
@@ -33,9 +34,17 @@ class IndependentHeads:
     after the trunk's final norm is not normalised again.
     """
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, Tensor], count: int, tap: int, capacity: int) -> None:
-        self.count, self.taps = count, (tap,)
-        self.normalised = tap == config.layers
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: Mapping[str, Tensor],
+        count: int,
+        tap: int,
+        capacity: int,
+        chained: bool = False,
+    ) -> None:
+        self.count, self.taps, self.chained = count, (tap,), chained
+        self.normalised = tap == config.layers or chained
         self.layers = Transformer(replace(config, layers=count), weights)
         self.storage = self.layers.allocate(capacity)
         self.end = 0
@@ -47,7 +56,12 @@ class IndependentHeads:
         layers = self.layers
         x = torch.from_numpy(states[:, 0]).to(layers.device, layers.dtype)  # (n, width)
         window = Growing(self.storage, position, len(x), (layers.cos, layers.sin))
-        last = [layers.block(x, head, window, keep=slice(-1, None)) for head in range(self.count)]
+        last = []
+        for head in range(self.count):
+            made = layers.block(x, head, window, keep=slice(0 if self.chained else -1, None))
+            if self.chained:
+                x = made = layers.norm(made, "output_norm.weight")  # (n, width)
+            last.append(made[-1:])
         self.last = torch.cat(last)  # (count, width)
         self.end = position + len(x)
 
@@ -65,7 +79,12 @@ class IndependentHeads:
         return Draft(tuple(ids.tolist()), "heads", tuple(probs.tolist()))
 
 
-def load(file: Path, trunk: Trunk, count: int) -> Callable[[Any], IndependentHeads]:
+def tap_of(config: ModelConfig, chained: bool) -> int:
+    """The layers after which a model's own heads read: all for a chain, all but the next-token head otherwise."""
+    return config.layers if chained else config.layers - 1
+
+
+def load(file: Path, trunk: Trunk, count: int, chained: bool) -> Callable[[Any], IndependentHeads]:
     """What makes the draft source of a converted model's own heads. They compute where the trunk does and share its
     norm and output if it is torch's; our kernels' are written beside the heads."""
     shared: Mapping[str, Tensor] = getattr(trunk, "weights", {})
@@ -74,4 +93,5 @@ def load(file: Path, trunk: Trunk, count: int) -> Callable[[Any], IndependentHea
     weights |= {name: t for name, t in shared.items() if name.startswith("output")}
     config = trunk.config
     capacity = min(CAPACITY, config.max_positions)
-    return lambda storage: IndependentHeads(config, weights, count, config.layers - 1, capacity)
+    tap = tap_of(config, chained)
+    return lambda storage: IndependentHeads(config, weights, count, tap, capacity, chained)

@@ -53,7 +53,9 @@ def read(path: Path) -> FolderModel:
     check_heads(file, replace(config, layers=count), heads)
     if unknown := tensors.keys() - gguf_file.shapes(config).keys():
         raise QuatrainError(f"{file} has more layers than params.json says: {min(unknown)}.")
-    return FolderModel(path, config, tensors, False, tokenizer_of(path, config.vocab), heads, count)
+    return FolderModel(
+        path, config, tensors, False, tokenizer_of(path, config.vocab), heads, count, chained(path, params)
+    )
 
 
 def config_of(path: Path, params: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> tuple[ModelConfig, int]:
@@ -86,6 +88,14 @@ def config_of(path: Path, params: Mapping[str, Any], tensors: Mapping[str, Store
             f"rows, {config.layers} layers beside {extra} extra heads."
         )
     return config, extra
+
+
+def chained(path: Path, params: Mapping[str, Any]) -> bool:
+    """Whether each head reads what the one before it made, as our own trainer's causal design. Meta's do not."""
+    design = params.get("heads_design", "parallel")
+    if design not in ("parallel", "causal"):
+        raise QuatrainError(f"{path / 'params.json'}: heads_design {design!r} is not known; parallel and causal are.")
+    return design == "causal"
 
 
 def check_heads(file: Path, config: ModelConfig, heads: Mapping[str, StoredTensor]) -> None:

@@ -170,6 +170,7 @@ def changed(meta: Meta, what: str) -> None:
         "integers": lambda: meta.state.update({first: torch.ones(DIM, DIM, dtype=torch.int8)}),
         "another vocabulary": lambda: meta.params.update(vocab_size=7),
         "scaled rope": lambda: meta.params.update(use_scaled_rope=True),
+        "other heads": lambda: meta.params.update(heads_design="anticausal"),
         "no dim": lambda: meta.params.pop("dim"),
     }
     edits[what]()
@@ -188,6 +189,7 @@ def changed(meta: Meta, what: str) -> None:
         ("integers", "holds int8 numbers"),
         ("another vocabulary", "do not belong together: vocab_size 7 for 320"),
         ("scaled rope", "use_scaled_rope is not supported"),
+        ("other heads", "heads_design 'anticausal' is not known"),
         ("no dim", "lacks a setting or a tensor"),
     ],
 )

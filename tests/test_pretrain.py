@@ -23,7 +23,7 @@ from quatrain.model.train.pretrain import compare, completions, journal, memory,
 from quatrain.model.train.pretrain.network import Network
 from quatrain.model.train.pretrain.run import Result
 from quatrain.model.train.pretrain.settings import Running, Settings
-from quatrain.model.train.pretrain.sizes import LOOKAHEAD, SIZES, Plan, Size, plan
+from quatrain.model.train.pretrain.sizes import DESIGNS, LOOKAHEAD, SIZES, Plan, Size, plan
 from quatrain.model.train.pretrain.texts import Order, Windows
 
 SMALL = Size(layers=5, width=64, heads=2, ffn=96, context=64, batch=4, rate=5e-3)
@@ -54,18 +54,19 @@ def silent(message: str, done: int, total: int) -> None:
     """No progress display."""
 
 
-def network_of(heads: int, vocab: int = 260, seed: int = 0) -> Network:
+def network_of(heads: int, vocab: int = 260, seed: int = 0, design: str = "parallel") -> Network:
     torch.manual_seed(seed)
-    return Network(plan("test", vocab, heads))
+    return Network(plan("test", vocab, heads, design))
 
 
 def window_of(vocab: int = 260, rows: int = 2) -> torch.Tensor:
     return torch.randint(0, vocab, (rows, SMALL.context + LOOKAHEAD), generator=torch.Generator().manual_seed(3))
 
 
+@pytest.mark.parametrize("design", DESIGNS)
 @pytest.mark.parametrize(("heads", "active"), [(1, 1), (4, 4), (4, 2)])
-def test_gradients_are_those_of_the_plain_step(heads: int, active: int) -> None:
-    network, gradients = network_of(heads), []
+def test_gradients_are_those_of_the_plain_step(heads: int, active: int, design: str) -> None:
+    network, gradients = network_of(heads, design=design), []
     for together in (True, False):
         network.zero_grad(set_to_none=True)
         total, each = network(window_of(), active, together)
@@ -78,6 +79,20 @@ def test_gradients_are_those_of_the_plain_step(heads: int, active: int) -> None:
         if plain is not None and found is not None:
             torch.testing.assert_close(found, plain, atol=1e-7, rtol=1e-5)
     assert (gradients[1].get("extra_heads.2.ffn_norm.weight") is None) == (active < 4)
+
+
+def test_a_chain_reads_what_came_before() -> None:
+    """Head 2 of a chain depends on head 1, in the parallel design it does not; one head is the same in both."""
+    window = window_of()
+    for design in DESIGNS:
+        network = network_of(3, design=design)
+        before = network(window, 3)[1]
+        with torch.no_grad():
+            network.heads[1].feed_forward.w2.weight += 0.1
+        after = network(window, 3)[1]
+        assert after[0] == before[0] and after[1] != before[1]
+        assert (after[2] != before[2]) == (design == "causal")
+    assert network_of(1, design="causal")(window, 1)[0] == network_of(1)(window, 1)[0]
 
 
 def test_memory_grows_with_heads_only_in_the_plain_step() -> None:
@@ -234,9 +249,10 @@ def test_checkpoints_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
         saving.load(file, network, optimiser)
 
 
-def test_an_exported_network_is_the_one_that_was_trained(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("design", DESIGNS)
+def test_an_exported_network_is_the_one_that_was_trained(home: Path, tmp_path: Path, design: str) -> None:
     """The served trunk and heads against the network that was trained: another implementation of both."""
-    network = network_of(4)
+    network = network_of(4, design=design)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_((parameter * (1 if parameter.ndim == 1 else 8)).bfloat16())
@@ -246,21 +262,23 @@ def test_an_exported_network_is_the_one_that_was_trained(home: Path, tmp_path: P
     ids = window_of()[0, :30].tolist()
     with torch.no_grad():
         state = network.trunk(torch.tensor([ids]))
-        expected = torch.stack([network.logits(head, state)[0] for head in range(4)]).numpy()
+        expected = torch.stack([logits[0] for logits in network.logits(4, state)]).numpy()
     storage = engine.trunk.allocate(64)  # type: ignore[union-attr]
     step = engine.trunk.forward(ids, 0, storage, range(30))  # type: ignore[arg-type]
     np.testing.assert_allclose(step.logits, expected[0], atol=1e-4, rtol=1e-3)
     assert isinstance(engine.head, IndependentHeads) and step.taps is not None
-    engine.head.observe(0, step.taps)
+    for first, last in ((0, 20), (20, 30)):  # in pieces, as a prompt and its continuation
+        engine.head.observe(first, step.taps[first:last])
     assert engine.head.propose([*ids, 0], 0, 8).tokens == tuple(expected[1:, -1].argmax(-1).tolist())
     assert source.read(tmp_path / "model").config == network.plan.config
 
 
 @pytest.mark.slow
-def test_a_tiny_text_is_learned_by_heart(home: Path, tmp_path: Path, corpus: Path) -> None:
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_tiny_text_is_learned_by_heart(home: Path, tmp_path: Path, corpus: Path, design: str) -> None:
     """Loss goes to nearly nothing, the heads' drafts are right, and what they speed up says the same."""
     running = replace(QUICK, log_every=20, measure_every=120, save_every=120)
-    result = trained(corpus, tmp_path / "run", running, heads=3, steps=240, holes=0.0)
+    result = trained(corpus, tmp_path / "run", running, heads=3, design=design, steps=240, holes=0.0)
     assert result.folder is not None and max(result.held) < 0.2
     engine = checkpoint.open_engine(str(result.folder), "torch-f32", silent)
     prompt = engine.encode("def area(wid", "")

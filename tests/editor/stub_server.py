@@ -17,9 +17,10 @@ from quatrain.lsp_server import serving
 from quatrain.lsp_server.complete import Completion
 from quatrain.lsp_server.documents import Snapshot
 from quatrain.lsp_server.server import Server
+from quatrain.lsp_server.settings import Settings
 
 
-async def scripted(self: Server, uri: str, snapshot: Snapshot) -> Completion | None:
+async def scripted(self: Server, uri: str, snapshot: Snapshot, settings: Settings) -> Completion | None:
     """What the script says for the snapshot."""
     before = snapshot.text[: snapshot.cursor]
     with Path(sys.argv[1] + ".asked").open("a") as file:

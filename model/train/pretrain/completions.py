@@ -20,7 +20,7 @@ from quatrain.model.draft import NoDraft
 from quatrain.model.engine import LocalEngine
 from quatrain.model.folder_model import FolderModel
 from quatrain.model.gguf_file import dense
-from quatrain.model.independent_heads import IndependentHeads
+from quatrain.model.independent_heads import IndependentHeads, tap_of
 from quatrain.model.tokenizer import Vocabulary
 from quatrain.model.train.corpus import Text
 from quatrain.model.transformer import Transformer
@@ -84,13 +84,13 @@ def open_folder(folder: Path, device: torch.device) -> LocalEngine:
         return {name: torch.tensor(dense(tensor)).to(device, numbers) for name, tensor in held.items()}
 
     weights, config = tensors(dict(model.tensors)), model.config
-    tap = config.layers - 1
+    tap = tap_of(config, model.chained)
     trunk = Transformer(config, weights, (tap,) if model.head_count else ())
     beside = {name: t for name, t in weights.items() if name.startswith("output")}
     own = tensors(dict(model.heads)) | beside
 
     def heads(storage: object) -> IndependentHeads:
-        return IndependentHeads(config, own, model.head_count, tap, config.max_positions)
+        return IndependentHeads(config, own, model.head_count, tap, config.max_positions, model.chained)
 
     head = heads if model.head_count else None
     return LocalEngine(trunk, Vocabulary(*model.tokenizer()), folder.name, config.max_positions, head=head)

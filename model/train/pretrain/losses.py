@@ -29,19 +29,33 @@ def of_window(network: Network, window: Tensor, active: int, together: bool) -> 
     state = network.trunk(window[:, :n])  # (batch, n, width)
     targets = [window[:, 1 + head : 1 + head + n] for head in range(active)]  # (batch, n) each
     if together or not torch.is_grad_enabled():
-        each = torch.stack([head_loss(network, head, state, targets[head]) for head in range(active)])
+        spoken = [x for chain in network.chains(active) for x in network.spoken(chain, state)]
+        each = torch.stack([head_loss(network, x, target) for x, target in zip(spoken, targets, strict=True)])
         return each.sum(), each.detach()
     owned = [[*block.parameters()] for block in network.heads[:active]]
-    shared = [*network.norm.parameters(), *network.output.parameters()]
-    everything = [parameter for group in owned for parameter in group] + shared
+    everything = [parameter for group in owned for parameter in group] + shared_by(network)
     total, each = OneHeadAtATime.apply(state, network, targets, *everything)  # type: ignore[misc]
     return total, each
 
 
-def head_loss(network: Network, head: int, state: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy of one head in nats, computed in float32."""
-    logits = network.logits(head, state)
+def head_loss(network: Network, spoken: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy of one head in nats, computed in float32, from what the output reads (batch, n, width)."""
+    logits = network.output(spoken)  # (batch, n, vocab)
     return functional.cross_entropy(logits.flatten(0, 1).float(), target.flatten())
+
+
+def shared_by(network: Network) -> list[Tensor]:
+    """The weights that all heads use."""
+    return [*network.norm.parameters(), *network.output.parameters()]
+
+
+def backward_to(network: Network, spoken: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A head's loss, and its gradients at what the output reads (batch, n, width) and at the output's weight; the
+    logits are gone when it returns."""
+    x = spoken.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = head_loss(network, x, target)
+    return loss.detach(), *torch.autograd.grad(loss, [x, network.output.weight])
 
 
 class OneHeadAtATime(torch.autograd.Function):
@@ -49,25 +63,32 @@ class OneHeadAtATime(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, state: Tensor, network: Network, targets: list[Tensor], *parameters: Tensor) -> Any:
-        """`parameters`: those of every active head in turn, then the shared ones."""
+        """`parameters`: those of every active head in turn, then the shared ones, the output's weight last."""
         z = state.detach().requires_grad_()
         gathered = torch.zeros_like(z)  # the gradient at the trunk: as large as its states, however many heads
-        shared = [*network.norm.parameters(), *network.output.parameters()]
-        common: list[Tensor] = []
+        norms = [*network.norm.parameters()]
+        common = [torch.zeros_like(parameter) for parameter in norms]
+        output: Tensor | None = None
         own: list[Tensor] = []
         each: list[Tensor] = []
-        for head, target in enumerate(targets):
-            mine = [*network.heads[head].parameters()]
+        for chain in network.chains(len(targets)):
+            mine = [parameter for head in chain for parameter in network.heads[head].parameters()]
             with torch.enable_grad():
-                loss = head_loss(network, head, z, target)
-            found = torch.autograd.grad(loss, [z, *mine, *shared])
-            gathered += found[0]
-            own += found[1 : 1 + len(mine)]
-            rest = found[1 + len(mine) :]
-            common = [a.add_(b) for a, b in zip(common, rest, strict=True)] if common else list(rest)
-            each.append(loss.detach())
-            del loss, found, rest  # the logits go with them
-        ctx.gradients = (gathered, None, None, *own, *common)
+                spoken = network.spoken(chain, z)
+            pulls = []
+            for x, head in zip(spoken, chain, strict=True):
+                loss, pull, found = backward_to(network, x, targets[head])
+                output = found if output is None else output.add_(found)
+                del found  # or it would lie beside the next head's
+                pulls.append(pull)
+                each.append(loss)
+            parts = torch.autograd.grad(spoken, [z, *mine, *norms], pulls)
+            gathered += parts[0]
+            own += parts[1 : 1 + len(mine)]
+            for total, part in zip(common, parts[1 + len(mine) :], strict=True):
+                total += part
+            del spoken, pulls, parts
+        ctx.gradients = (gathered, None, None, *own, *common, output)
         losses = torch.stack(each)
         ctx.mark_non_differentiable(losses)
         return losses.sum(), losses

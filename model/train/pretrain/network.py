@@ -97,10 +97,23 @@ class Network(nn.Module):
             x = layer(x, self.cos[:n], self.sin[:n])
         return x
 
-    def logits(self, head: int, state: Tensor) -> Tensor:
-        """What one head makes of states (batch, n, width): (batch, n, vocab)."""
+    def chains(self, active: int) -> list[range]:
+        """Heads that have to be computed together: each alone, or in the causal design all in turn."""
+        return [range(active)] if self.plan.chained else [range(head, head + 1) for head in range(active)]
+
+    def spoken(self, chain: range, state: Tensor) -> list[Tensor]:
+        """What the output reads of each head of a chain, (batch, n, width), from the trunk's state. It is that which
+        the next head of a causal chain reads too: served, it is what a trunk shows of its last layer."""
         n = state.shape[1]
-        return self.output(self.norm(self.heads[head](state, self.cos[:n], self.sin[:n])))
+        found = []
+        for head in chain:
+            state = self.norm(self.heads[head](state, self.cos[:n], self.sin[:n]))
+            found.append(state)
+        return found
+
+    def logits(self, active: int, state: Tensor) -> list[Tensor]:
+        """What the first heads make of the trunk's states (batch, n, width): (batch, n, vocab) each."""
+        return [self.output(x) for chain in self.chains(active) for x in self.spoken(chain, state)]
 
     def forward(self, window: Tensor, active: int, together: bool = False) -> tuple[Tensor, Tensor]:
         """Losses of the first `active` heads over a window (batch, n + LOOKAHEAD); see `losses.of_window`."""

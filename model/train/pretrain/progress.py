@@ -41,7 +41,7 @@ def agreed(network: Network, window: Tensor) -> Tensor:
     """(heads - 1,) shares, for drafts of 1, 2, .. tokens."""
     n, heads = window.shape[1] - LOOKAHEAD, network.plan.heads
     state = network.trunk(window[:, :n])
-    said = [network.logits(head, state).argmax(-1) for head in range(heads)]  # (batch, n) each
+    said = [logits.argmax(-1) for logits in network.logits(heads, state)]  # (batch, n) each
     usable = n - heads + 1  # places whose drafts can be looked up among the trunk's own words
     sound = torch.ones_like(said[0][:, :usable], dtype=torch.bool)
     shares = []

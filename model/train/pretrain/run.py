@@ -99,7 +99,7 @@ def train(corpus: Path, output: Path, chosen: Settings, running: Running, report
 
 def plan_of(chosen: Settings, vocab: int) -> Plan:
     """The network; the settings' own context, batch and rate where they have them."""
-    found = plan(chosen.size, vocab, chosen.heads)
+    found = plan(chosen.size, vocab, chosen.heads, chosen.design)
     size = replace(
         found.size,
         context=chosen.context or found.size.context,

@@ -95,6 +95,8 @@ def export(network: Network, tokenizer: Path, folder: Path) -> None:
         "max_seq_len": plan.positions,
         "n_future_tokens": plan.heads,
     }
+    if plan.chained:
+        params["heads_design"] = plan.design  # not Meta's: theirs are all parallel
     with whole(folder) as partial:
         partial.mkdir(parents=True)
         weights = {name: t.detach().to("cpu", torch.bfloat16) for name, t in network.named_parameters()}

@@ -13,10 +13,12 @@ from quatrain.model.api import QuatrainError
 class Settings:
     """`tokens`: `bytes`, a number of BPE tokens, or a tokenizer.json. `batch`, `context` and `rate` of 0 are the
     size's own. `curriculum`: the share of the steps over which the number of trained heads grows from one to all.
-    `holes`: the share of pieces with a hole. `numbers`: `auto` is bf16 on a GPU, else f32."""
+    `holes`: the share of pieces with a hole. `design`: see `sizes.Plan`. `numbers`: `auto` is bf16 on a GPU, else
+    f32."""
 
     size: str = "nano"
     heads: int = 4
+    design: str = "parallel"
     tokens: str = "bytes"
     steps: int = 1000
     batch: int = 0

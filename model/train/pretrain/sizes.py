@@ -41,12 +41,17 @@ that models with more heads see no other text."""
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A network: `trunk` layers, then `heads` heads of one layer each, the first of which says the next token."""
+    """A network: `trunk` layers, then `heads` heads of one layer each, the first of which says the next token.
+
+    `design`: in the parallel one all heads read the trunk's state, in the causal one each reads what the head before
+    it made (Gloeckle et al. 2024, appendix on alternative architectures).
+    """
 
     size: Size
     vocab: int
     heads: int
     positions: int
+    design: str = "parallel"
 
     @property
     def trunk(self) -> int:
@@ -58,6 +63,10 @@ class Plan:
         s = self.size
         layer = 4 * s.width * s.width + 3 * s.width * s.ffn + 2 * s.width
         return s.layers * layer + 2 * self.vocab * s.width + s.width
+
+    @property
+    def chained(self) -> bool:
+        return self.design == CAUSAL
 
     @property
     def config(self) -> ModelConfig:
@@ -78,13 +87,18 @@ class Plan:
 
 
 EPSILON = 1e-5
+CAUSAL = "causal"
+DESIGNS = ("parallel", CAUSAL)
 
 
-def plan(size: str, vocab: int, heads: int) -> Plan:
-    """The network of a named size. QuatrainError for an unknown size or a number of heads it has no layers for."""
+def plan(size: str, vocab: int, heads: int, design: str = "parallel") -> Plan:
+    """The network of a named size. QuatrainError for an unknown size or design, or a number of heads it has no
+    layers for."""
+    if design not in DESIGNS:
+        raise QuatrainError(f"no design {design!r}; known are {', '.join(DESIGNS)}")
     if size not in SIZES:
         raise QuatrainError(f"no size {size!r}; known are {', '.join(SIZES)}")
     if not 1 <= heads <= min(LOOKAHEAD, SIZES[size].layers - 1):
         most = min(LOOKAHEAD, SIZES[size].layers - 1)
         raise QuatrainError(f"{heads} heads do not fit the size {size}: it takes 1 to {most}")
-    return Plan(SIZES[size], vocab, heads, SIZES[size].context)
+    return Plan(SIZES[size], vocab, heads, SIZES[size].context, design)
