@@ -36,9 +36,10 @@ def test_states_from_start_to_ready(tools: Tools, tmp_path: Path) -> None:
         assert READY in states[-1]
 
 
-def test_a_server_that_cannot_start_says_why(tools: Tools, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["", "exec <&-; sleep 0.3"], ids=["at-once", "after-it-stopped-listening"])
+def test_a_server_that_cannot_start_says_why(tools: Tools, tmp_path: Path, first: str) -> None:
     program = tmp_path / "quatrain"
-    program.write_text("#!/bin/sh\necho 'quatrain: the moon is not full' >&2\nexit 2\n")
+    program.write_text(f"#!/bin/sh\n{first}\necho 'quatrain: the moon is not full' >&2\nexit 2\n")
     program.chmod(0o755)
     folder = workspace(tmp_path / "work")
     with opened(tools, tmp_path / "vscode", {"quatrain.server.path": str(program)}) as (server, browser):

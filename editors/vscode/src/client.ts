@@ -18,7 +18,7 @@ import { paused, serverSettings } from "./settings";
 import type { StatusBar } from "./status";
 
 const SCHEMES = ["file", "untitled", "vscode-notebook-cell", "vscode-vfs", "vscode-userdata"];
-const LAST_WORDS_MS = 200;
+const LAST_WORDS_MS = 2000;
 const DEATHS = 4;
 const DEATHS_MS = 3 * 60_000;
 
@@ -28,6 +28,7 @@ export class Client implements vscode.Disposable {
   private deaths: number[] = [];
   private queue: Promise<void> = Promise.resolve();
   private lastLine = "";
+  private saidAll: Promise<void> = Promise.resolve();
   private spoke = false;
 
   constructor(
@@ -118,8 +119,14 @@ export class Client implements vscode.Disposable {
       await client.start();
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
+      await this.lastWords();
       this.fail(`the server did not start: ${this.lastLine || reason}`);
     }
+  }
+
+  /** Until a server that ended has been heard out: a failed write to it is noticed before the line that says why. */
+  private async lastWords(): Promise<void> {
+    await Promise.race([this.saidAll, new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS))]);
   }
 
   private fail(problem: string): void {
@@ -132,8 +139,10 @@ export class Client implements vscode.Disposable {
       documentSelector: SCHEMES.map((scheme) => ({ scheme })),
       outputChannel: this.log,
       stdioOptions: {
-        stdout: (input, log) => passOn(input, log, () => undefined),
-        stderr: (input, log) => passOn(input, log, (line) => (this.lastLine = line)),
+        stdout: (input, log) => void passOn(input, log, () => undefined),
+        stderr: (input, log) => {
+          this.saidAll = passOn(input, log, (line) => (this.lastLine = line));
+        },
       },
       initializationOptions: serverSettings,
       initializationFailedHandler: () => false,
@@ -173,7 +182,7 @@ export class Client implements vscode.Disposable {
     return {
       error: () => ({ action: ErrorAction.Continue, handled: true }),
       closed: async () => {
-        await new Promise((resolve) => setTimeout(resolve, LAST_WORDS_MS));
+        await this.lastWords();
         if (!this.spoke) return giveUp("the server did not start");
         const now = Date.now();
         this.deaths = [...this.deaths.filter((time) => now - time < DEATHS_MS), now];
