@@ -40,7 +40,7 @@ PRESETS = {
         4,
         Running(log_every=2, measure_every=2, save_every=2, measure_windows=2),
     ),
-    "cpu": Preset(Settings("pico", tokens="bytes", steps=280), (1, 2, 4, 8), 100, Running(measure_every=70)),
+    "cpu": Preset(Settings("pico", tokens="bytes", steps=600), (1, 2, 4, 8), 100, Running(measure_every=100)),
     "gpu": Preset(Settings("small", tokens="8192", steps=1500), (1, 2, 4), 500, Running(pieces=4)),
     "gpu-bytes": Preset(Settings("small", tokens="bytes", steps=1500), (1, 2, 4, 8), 500, Running(pieces=4)),
 }
