@@ -1,49 +1,68 @@
-"""What is told of the parts of a file that are too far from the cursor to be shown whole.
+"""Which other parts of a file are shown with the text at the cursor, and how much of that text itself.
 
-First the headers of what the cursor stands in, then pieces that are like the text around it, then imports and
-signatures. Answers are kept for as long as the far text is the same, so that typing does not change them: they are
-made from what stood around the cursor when it came here. Knows texts, trees and a budget.
+First the headers of what the cursor stands in, then whole pieces that are like the text at the cursor, wherever they
+stand, then signatures that are named there; the text above the cursor takes all that is left, and a piece in its way
+costs nothing. What was chosen stays while the user types. Knows texts, trees and a budget.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import TypeAlias
 
-from .languages import LANGUAGES, Tree
+from .languages import LANGUAGES, TEXTS, Node, Tree
+from .lexical import begins_statement
 from .likeness import NAME, places
 from .outline import joined, open_headers, outline
 from .pieces import SIZES, headers, piece
 
-ALIKE_SHARE = 0.9  # of the room, for pieces that are like the text around the cursor
-FAINT = 0.12  # of all that could be in common: pieces with less tell no more than signatures do
+Count: TypeAlias = Callable[[str], int]
+
+CORE_SHARE = 0.3  # of the room: the text above the cursor that is shown whatever else there is
+HEADER_SHARE = 0.15  # of the room: the headers of what the cursor stands in
+SIGNATURE_SHARE = 0.0  # of the room: imports and signatures of what is named at the cursor
+FAINT = 0.15  # of all that could be in common: pieces with less tell less than the text above the cursor
+SPARE, STEP = 16, 6  # one part in so many of the room is left for typing: at first, and when typing has used it up
 KEPT = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Far:
-    """A document but for what is shown of it: texts above the edge, near the cursor on both sides, and below.
-
-    `below_row` is the row of the document on which `below` begins.
-    """
+@dataclass(frozen=True)
+class Around:
+    """A document around a cursor: all before it, the suffix that is shown, and what comes below that. `tree` is that
+    of the document, if it has one."""
 
     language: str
-    above: str
-    near: str
+    before: str
     suffix: str
     below: str
-    below_row: int
+    tree: Tree | None
 
-    def until(self, edge: int) -> Far:
-        """The same with the near text beginning earlier."""
-        return replace(self, above=self.above[:edge], near=self.above[edge:] + self.near)
+    @cached_property
+    def lines(self) -> list[str]:
+        """Of the text before the cursor; the last is the cursor's own."""
+        return self.before.split("\n")
+
+    @cached_property
+    def below_row(self) -> int:
+        """The row of the document on which `below` begins."""
+        return self.before.count("\n") + self.suffix.count("\n")
 
 
-_Key: TypeAlias = tuple[str, str, str, str, int]
-_kept: OrderedDict[_Key, str] = OrderedDict()
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What was chosen at a place: `said` of other parts, and the text of the document `above` the near text."""
+
+    above: str
+    said: str
+
+
+_Key: TypeAlias = tuple[str, str, str, int]
+_kept: OrderedDict[_Key, Shown] = OrderedDict()
 
 
 def forget() -> None:
@@ -51,73 +70,158 @@ def forget() -> None:
     _kept.clear()
 
 
-def told(far: Far, room: int, count: Callable[[str], int], tree: Tree | None) -> str:
-    """Whole lines in at most `room` tokens. `tree` is that of the document; it is only looked at the first time."""
-    key = (far.language, far.above, far.suffix, far.below, room)
-    if key not in _kept:
-        _kept[key] = _told(far, room, count, tree)
+def trimmed(around: Around, room: int, count: Count) -> tuple[str, str]:
+    """What is said of other parts, whole lines, and the near text that ends at the cursor, in `room` tokens."""
+    key = (around.language, around.suffix, around.below, room)
+    shown = _kept.get(key)
+    typed = shown is not None and around.before.startswith(shown.above)
+    if shown is None or not typed or count(shown.said + around.before[len(shown.above) :]) > room:
+        shown = choose(around, room - room // (STEP if typed else SPARE), count)
+        _kept[key] = shown
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
     _kept.move_to_end(key)
-    return _kept[key]
+    return shown.said, around.before[len(shown.above) :]
 
 
-def _told(far: Far, room: int, count: Callable[[str], int], tree: Tree | None) -> str:
-    above = far.above.split("\n")[:-1]
-    lines = above + far.below.split("\n")
-    kept = _alike(far, lines, len(above), room, count, tree)
-    lower = joined({row: (row, lines[row]) for row in kept if row >= len(above)})
-    left = room - count(lower)
-    upper = sorted(row for row in kept if row < len(above))
-    chars = len(far.suffix + far.near) / max(count(far.suffix + far.near), 1)
-    used = sum(count(lines[row]) + 1 for row in upper)
-    wanted = frozenset(NAME.findall(far.near + far.suffix))
+def choose(around: Around, room: int, count: Count) -> Shown:
+    """Pieces first, then near text until `room` tokens are used, beginning with a statement."""
+    lines = around.lines
+    core = _first_row(lines, int(room * CORE_SHARE), count)
+    outside = _Outside(around, core, count)
+    rows = outside.headers(int(room * HEADER_SHARE))
+    rows = outside.alike(rows, room - count("\n".join(lines[core:])))
+    low = {row for row in rows if row >= core}  # below the suffix, the others stand above
+    below = joined({row: (row, outside.lines[row]) for row in low})
+    below += "\n" if below else ""  # an empty line where something is left out
+    reserve = int(room * SIGNATURE_SHARE)
+
+    def said(edge: int) -> str:
+        above = joined({row: (row, lines[row]) for row in rows if row < min(edge, core)})
+        return below + above + ("\n" if above and edge - 1 not in rows else "")
+
+    def fits(edge: int) -> bool:
+        return count(said(edge) + "\n".join(lines[edge:])) <= room - reserve
+
+    edge = bisect_left(range(len(lines) - 1), True, key=fits)
+    edge = _border(around, edge, core)
+    whole = said(edge)
+    if reserve:
+        whole = _signatures(around, edge, sorted(row for row in rows if row < edge), below, room, count) or whole
+    return Shown("".join(line + "\n" for line in lines[:edge]), whole)
+
+
+def _first_row(lines: list[str], room: int, count: Count) -> int:
+    """Where the last lines begin that fit; the last line does not count."""
+    row = len(lines) - 1
+    left = room - count(lines[row])
+    while row > 0 and (left := left - count(lines[row - 1]) - 1) >= 0:
+        row -= 1
+    return row
+
+
+def _border(around: Around, edge: int, core: int) -> int:
+    """The first row from `edge` on that begins a statement and does not stand inside a string or comment; `edge` if
+    there is none above the core."""
+    row = edge
+    while 0 < row < core:
+        line = around.lines[row]
+        if line.strip() and begins_statement(LANGUAGES.get(around.language), line):
+            inside = _text_around(around.tree, row, len(line) - len(line.lstrip()))
+            if inside is None:
+                return row
+            row = max(inside.end_point.row, row)
+        row += 1
+    return edge
+
+
+def _text_around(tree: Tree | None, row: int, column: int) -> Node | None:
+    """The string or comment that began on an earlier row and holds this place, if one does."""
+    node = tree.root_node.descendant_for_point_range((row, column), (row, column)) if tree else None
+    while node is not None and node.start_point.row == row:
+        node = node.parent
+    while node is not None:
+        if node.type in TEXTS:
+            return node
+        node = node.parent
+    return None
+
+
+def _signatures(around: Around, edge: int, rows: list[int], below: str, room: int, count: Count) -> str | None:
+    """What is said of other parts with imports and signatures added; None where there is no room for any."""
+    near = "\n".join(around.lines[edge:])
+    above = "".join(line + "\n" for line in around.lines[:edge])
+    wanted = frozenset(NAME.findall(near + around.suffix))
+    left = room - count(near) - count(below)
+    used = sum(count(around.lines[row]) + 1 for row in rows)
+    chars = len(around.suffix + near) / max(count(around.suffix + near), 1)
     spare = int(max(left - used, 1) * chars * 0.9)
-    rows = [(row, row) for row in upper]
-    said = outline(far.language, far.above, spare, wanted, tree, rows)
-    while count(said) > left and spare > 1:
+    while spare > 1:
+        said = outline(around.language, above, spare, wanted, around.tree, [(row, row) for row in rows])
+        said += "\n" if said and edge - 1 not in rows else ""
+        if count(below + said) <= left:
+            return below + said
         spare = spare * 2 // 3
-        said = outline(far.language, far.above, spare, wanted, tree, rows)
-    lower += "\n" if lower else ""  # an empty line where something is left out
-    whole = lower + said + ("\n" if said and len(above) - 1 not in kept else "")
-    return whole if count(whole) <= room else said if count(said) <= room else ""
+    return None
 
 
-def _alike(
-    far: Far, lines: list[str], above: int, room: int, count: Callable[[str], int], tree: Tree | None
-) -> set[int]:
-    """Rows of `lines`, of which the first `above` stand above the edge, that are worth showing; with the rows of
-    the headers around them."""
-    row = LANGUAGES.get(far.language)
-    remark = row.comment[0] if row else "#"
-    kept = set(_open(far.above, lines, room, count))
-    used = sum(count(lines[r]) + 1 for r in kept)
-    starts = list(accumulate((len(line) + 1 for line in lines[:-1]), initial=0))
-    found, most = places("\n".join(lines), starts, far.near, far.suffix, remark)
-    for place in found:
-        if place.score < FAINT * most or used > room * ALIKE_SHARE:
-            break
-        move = 0 if place.row < above else far.below_row - above  # from rows of `lines` to rows of the document
-        low, high = (0, above - 1) if place.row < above else (above, len(lines) - 1)
-        for size in SIZES:
-            span = piece(tree, lines[place.row], place.row + move, low + move, high + move, size)
-            if span is None:
-                continue
-            rows = {r for r in range(span[0] - move, span[1] - move + 1) if lines[r].strip()}
-            if len(rows - kept) * 2 <= len(rows) or all(lines[r].lstrip().startswith((remark, "*")) for r in rows):
-                break  # mostly told already, or nothing but comments
-            rows |= {h - move for h in headers(tree, row, span[0]) if low <= h - move <= high}
-            cost = count("\n".join(lines[r] for r in sorted(rows - kept))) + 2
-            if used + cost <= room * ALIKE_SHARE:
-                kept |= rows
-                used += cost
+class _Outside:
+    """The lines of a document but for those that are shown in any case: above the row `core`, and below the suffix.
+
+    Rows from `core` on stand below; `moved` turns such a row into one of the document.
+    """
+
+    def __init__(self, around: Around, core: int, count: Count) -> None:
+        self.around, self.core = around, core
+        self.lines = around.lines[:core] + (around.below.split("\n") if around.below else [])
+        self.row = LANGUAGES.get(around.language)
+        self.remark = self.row.comment[0] if self.row else "#"
+        self._count, self._costs = count, dict[int, int]()
+
+    def cost(self, rows: Iterable[int]) -> int:
+        """Tokens of these lines, a little high."""
+        for row in rows:
+            if row not in self._costs:
+                self._costs[row] = self._count(self.lines[row]) + 1
+        return sum(self._costs[row] for row in rows)
+
+    def headers(self, room: int) -> set[int]:
+        """Of what the core stands in; the middle ones go where they would take up the room."""
+        rows = open_headers("".join(line + "\n" for line in self.lines[: self.core]))
+        while rows and self.cost(rows) > room:
+            rows.pop(len(rows) // 2)
+        return set(rows)
+
+    def alike(self, kept: set[int], room: int) -> set[int]:
+        """`kept`, and the rows of pieces that are like the text at the cursor, best first, with their headers."""
+        kept, used = set(kept), self.cost(kept)
+        starts = list(accumulate((len(line) + 1 for line in self.lines[:-1]), initial=0))
+        near = "\n".join(self.around.lines[self.core :])
+        found, most = places("\n".join(self.lines), starts, near, self.around.suffix, self.remark)
+        for place in found:
+            if place.score < FAINT * most or used >= room:
                 break
-    return kept
+            for size in SIZES:
+                rows = self.piece(place.row, size)
+                if rows and (len(rows - kept) * 2 <= len(rows) or self.remarks(rows)):
+                    break  # mostly told already, or nothing but comments
+                if rows and used + (cost := self.cost(rows - kept) + 2) <= room:
+                    kept |= rows
+                    used += cost
+                    break
+        return kept
 
+    def remarks(self, rows: Iterable[int]) -> bool:
+        return all(self.lines[row].lstrip().startswith((self.remark, "*")) for row in rows)
 
-def _open(above: str, lines: list[str], room: int, count: Callable[[str], int]) -> list[int]:
-    """Rows of the headers of what the near text stands in; the middle ones go where they would take up the room."""
-    rows = open_headers(above)
-    while rows and sum(count(lines[row]) + 1 for row in rows) > room * 3 // 4:
-        rows.pop(len(rows) // 2)
-    return rows
+    def piece(self, at: int, size: int) -> set[int]:
+        """The rows of the piece around a row, and of the headers around that; none inside a long text."""
+        above = at < self.core
+        move = 0 if above else self.around.below_row - self.core
+        low, high = (0, self.core - 1) if above else (self.core, len(self.lines) - 1)
+        span = piece(self.around.tree, self.lines[at], at + move, low + move, high + move, size)
+        if span is None:
+            return set()
+        rows = {row for row in range(span[0] - move, span[1] - move + 1) if self.lines[row].strip()}
+        around = {row - move for row in headers(self.around.tree, self.row, span[0])}
+        return rows | {row for row in around if low <= row <= high}

@@ -8,6 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COMMENTS = frozenset({"comment", "line_comment", "block_comment", "html_comment", "js_comment"})
+TEXTS = COMMENTS | {
+    *("string", "string_literal", "raw_string_literal", "template_string", "raw_string", "encapsed_string"),
+    *("verbatim_string_literal", "interpolated_string_expression", "heredoc", "heredoc_body", "nowdoc", "string_value"),
+}
+"""Node kinds, of all grammars, that can run over lines and hold no statements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

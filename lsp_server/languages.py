@@ -14,9 +14,9 @@ from tree_sitter import Language as Grammar
 from tree_sitter import Node, Parser, Point, Tree
 
 from .grammars import ROWS
-from .language_row import COMMENTS, Language
+from .language_row import COMMENTS, TEXTS, Language
 
-__all__ = ["COMMENTS", "LANGUAGES", "Language", "Node", "Tree", "edit_tree", "language_for", "parse"]
+__all__ = ["COMMENTS", "LANGUAGES", "TEXTS", "Language", "Node", "Tree", "edit_tree", "language_for", "parse"]
 
 # Above this a parse is felt while typing; such files fall back to lines and indentation.
 MAX_BYTES = 2_000_000

@@ -108,3 +108,14 @@ def _narrowest(text: str) -> str:
     if "\t" in blanks:
         return "\t"
     return min(blanks, key=len) if blanks and len(min(blanks, key=len)) <= 8 else "    "
+
+
+def begins_statement(language: Language | None, line: str) -> bool:
+    """Whether a line can be the first line of a statement, as far as its first word tells."""
+    text = line.lstrip()
+    if language is None:
+        return text[:1] not in ")]}"
+    word = re.match(r"\w*", text)
+    return not text.startswith((*language.closers, *language.leads)) and (
+        (word.group() if word else "") not in language.continues
+    )
