@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +17,11 @@ import torch
 from tiny import byte_vocabulary, tiny_engine, tiny_weights
 
 from quatrain.lsp_server import cli, training
-from quatrain.model import heads
+from quatrain.model import checkpoint, heads, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.packages import Package
-from quatrain.model.train import corpus, examples, head_run, live, sources, states
+from quatrain.model.train import corpus, examples, head_plots, head_run, live, sources, states
 from quatrain.model.train.batches import STRAY, TOP, Teacher, batch, lesson, reading
 from quatrain.model.train.head_trainer import Recipe, Trainer, acceptance, rate_at
 from quatrain.model.transformer import Transformer
@@ -211,6 +215,46 @@ def test_a_run_writes_a_head_that_loads(tmp_path: Path) -> None:
     assert more.about["start"]["done"] == 4
     with pytest.raises(QuatrainError, match="another shape"):
         again(replace(config, ffn=32), 2)
+
+
+def test_the_curves_of_a_head_are_those_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    assert doctest.testmod(head_plots).failed == 0
+    rows = [
+        {"step": 20, "loss": 4.0, "feature": 0.9},
+        {"step": 40, "loss": 9.0, "feature": 0.9},  # not in the last checkpoint: done again below
+        {"step": 40, "loss": 3.0, "feature": 0.8, "accept_1": 0.2, "accept_2": 0.1, "held_loss": 3.5},
+        {"step": 40, "finished": 1.0, "accept_1": 0.25, "accept_2": 0.1},
+    ]
+    (tmp_path / "head.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(
+        head_plots.plots, "curves", lambda target, _, series, *rest: drawn.update({target.name: series})
+    )
+    assert head_plots.said(tmp_path / "head.jsonl", tmp_path).count(".svg") == 2
+    assert drawn["loss.svg"]["loss"] == [(20, 4.0), (40, 3.0)] and "error of states, held back" not in drawn["loss.svg"]
+    assert drawn["acceptance.svg"] == {"1 drafted": [(40, 0.25)], "2 drafted": [(40, 0.1)]}
+
+
+def test_the_command_trains_a_head_and_draws_its_curves(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    about, _, vocabulary = pieces(tmp_path)
+    monkeypatch.setattr(checkpoint, "converted", lambda *_: SimpleNamespace(folder=tmp_path))
+    monkeypatch.setattr(checkpoint, "open_trunk", lambda *_: trunk())
+    monkeypatch.setattr(checkpoint, "trunk_of", lambda *_: about.sha256)
+    monkeypatch.setattr(tokenizer, "load", lambda *_: VOCABULARY)
+    examples.save_ids(vocabulary, tmp_path / "vocabulary.safetensors", examples.identity(VOCABULARY))
+    shape = ["--taps", "1", "2", "--attends", "1", "--ffn", "64", "--steps", "3", "--places", "8"]
+    command = ["train", "heads", "--corpus", str(tmp_path), "--output", str(tmp_path / "head"), *shape]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    for name in ("loss.svg", "acceptance.svg"):
+        assert str(tmp_path / "head" / name) in said and "<svg" in (tmp_path / "head" / name).read_text()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main(command) == 0  # nothing left to train
+    assert "no curves: training draws its curves with matplotlib: pip install" in capsys.readouterr().out
 
 
 def test_lessons_and_batches(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from rich.table import Table
 
 from quatrain.model.api import QuatrainError
 from quatrain.model.fetch import Report
-from quatrain.model.train.pretrain import completions, journal, memory, plots, run, texts, tokens
+from quatrain.model.train import plots
+from quatrain.model.train.pretrain import completions, journal, memory, run, texts, tokens
 from quatrain.model.train.pretrain.completions import Found
 from quatrain.model.train.pretrain.settings import Running, Settings
 

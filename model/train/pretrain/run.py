@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 
 from quatrain.model.api import QuatrainError
 from quatrain.model.fetch import Report
-from quatrain.model.train.pretrain import plots, processes, progress, saving, settings, texts, tokens
+from quatrain.model.train import plots
+from quatrain.model.train.pretrain import processes, progress, saving, settings, texts, tokens
 from quatrain.model.train.pretrain.journal import Journal
 from quatrain.model.train.pretrain.network import Network
 from quatrain.model.train.pretrain.processes import Place
