@@ -51,6 +51,7 @@ def add_tasks(tasks: Any) -> None:
     )
     one.add_argument("--numbers", default="auto", choices=("auto", "f32", "bf16"), help="auto: bf16 on a GPU")
     one.add_argument("--together", action="store_true", help="all heads' logits at once: the plain way, for comparison")
+    one.add_argument("--shard", action="store_true", help="under torchrun: every process keeps a part of the network")
     one.add_argument("--seed", type=int, default=0)
     one.set_defaults(run=pretrain)
 
@@ -119,7 +120,8 @@ def pretrain(options: argparse.Namespace) -> int:
     chosen = Settings(**{name: getattr(options, name) for name in (*names, "numbers", "seed")})
     output = Path(options.output)
     with reporting() as report:
-        result = run.train(Path(options.corpus), output, chosen, running_of(options, Running()), report)
+        running = replace(running_of(options, Running()), shard=options.shard)
+        result = run.train(Path(options.corpus), output, chosen, running, report)
     if os.environ.get("RANK", "0") == "0":
         console().print(summary(result, output))
     return 0

@@ -150,7 +150,7 @@ def heads(options: argparse.Namespace) -> Iterable[str]:
     from quatrain.model import checkpoint, tokenizer
     from quatrain.model.heads import found
     from quatrain.model.train import examples as packing
-    from quatrain.model.train import head_run, states
+    from quatrain.model.train import head_plots, head_run, states
     from quatrain.model.train.head_trainer import Recipe
 
     folder, output = Path(options.corpus), Path(options.output)
@@ -168,11 +168,13 @@ def heads(options: argparse.Namespace) -> Iterable[str]:
         recipe = Recipe(options.steps, options.ahead, places=options.places, rate=options.rate, seed=options.seed)
         stored = head_run.Stored(folder / "states", *states.stored(folder / "states" / "train"))
         run = head_run.run(trunk, config, recipe, vocabulary, stored, output, options.minutes, report, start)
-        with (output.parent / (output.name + ".jsonl")).open("a", encoding="utf-8") as log:
+        history = output.parent / (output.name + ".jsonl")
+        with history.open("a", encoding="utf-8") as log:
             for figures in run:
                 log.write(json.dumps(figures) + "\n")
                 log.flush()
                 yield " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+    yield head_plots.said(history, output)
 
 
 def evaluate(options: argparse.Namespace) -> Iterable[str]:

@@ -40,8 +40,13 @@ class ScriptedEngine:
 
 
 def open_scripted(settings: Settings, report: Callable[[str, int, int], None]) -> ScriptedEngine:
-    """For `serve --engine fakes:open_scripted`. QUATRAIN_SCRIPT is what it says, QUATRAIN_PAUSE its pace."""
+    """For `serve --engine fakes:open_scripted`. QUATRAIN_SCRIPT is what it says, QUATRAIN_PAUSE its pace; what stands
+    after a form feed it says to documents that begin with `short`."""
     report("loading the script", 1, 2)
     time.sleep(float(os.environ.get("QUATRAIN_LOAD", "0")))
-    said = os.environ.get("QUATRAIN_SCRIPT", "answer = 42\nmore")
-    return ScriptedEngine(lambda prefix, suffix: said, pause=float(os.environ.get("QUATRAIN_PAUSE", "0")))
+    usual, _, short = os.environ.get("QUATRAIN_SCRIPT", "answer = 42\nmore").partition("\f")
+
+    def said(prefix: str, suffix: str) -> str:
+        return short if prefix.startswith("short") else usual
+
+    return ScriptedEngine(said, pause=float(os.environ.get("QUATRAIN_PAUSE", "0")))

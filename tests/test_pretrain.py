@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +12,17 @@ import pytest
 import torch
 
 pytest.importorskip("matplotlib")
+from tiny_pretrain import LINE, QUICK, SMALL, silent, trained, weights, write_corpus
+
 from quatrain.model import checkpoint, decode, source
 from quatrain.model.api import QuatrainError, Stop
 from quatrain.model.draft import NoDraft
 from quatrain.model.independent_heads import IndependentHeads
 from quatrain.model.train.pretrain import compare, completions, journal, memory, run, saving, texts, tokens
 from quatrain.model.train.pretrain.network import Network
-from quatrain.model.train.pretrain.run import Result
-from quatrain.model.train.pretrain.settings import Running, Settings
-from quatrain.model.train.pretrain.sizes import DESIGNS, LOOKAHEAD, SIZES, Plan, Size, plan
+from quatrain.model.train.pretrain.settings import Settings
+from quatrain.model.train.pretrain.sizes import DESIGNS, LOOKAHEAD, SIZES, Plan, plan
 from quatrain.model.train.pretrain.texts import Order, Windows
-
-SMALL = Size(layers=5, width=64, heads=2, ffn=96, context=64, batch=4, rate=5e-3)
-LINE = "def area(width, height):\n    return width * height\n\n"
-QUICK = Running(log_every=1, measure_every=4, save_every=4, measure_windows=2)
 
 
 @pytest.fixture(autouse=True)
@@ -42,16 +36,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """A folder of source files, nearly all the same."""
-    folder = tmp_path / "sources"
-    folder.mkdir()
-    for number in range(6):
-        (folder / f"file{number}.py").write_text(LINE * 8 + f"NUMBER = {number}\n")
-    return folder
-
-
-def silent(message: str, done: int, total: int) -> None:
-    """No progress display."""
+    return write_corpus(tmp_path / "sources")
 
 
 def network_of(heads: int, vocab: int = 260, seed: int = 0, design: str = "parallel") -> Network:
@@ -187,17 +172,6 @@ def test_windows_overlap_by_what_heads_look_ahead(tmp_path: Path) -> None:
         Windows(tmp_path / "ids", 260, 200)
 
 
-def trained(corpus: Path, output: Path, running: Running = QUICK, **changes: object) -> Result:
-    chosen = Settings(**({"size": "test", "heads": 2, "steps": 8} | changes))  # type: ignore[arg-type]
-    return run.train(corpus, output, chosen, running, silent)
-
-
-def weights(output: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(saving.checkpoints(output / "state")[-1])
-
-
 def test_a_resumed_run_is_an_uninterrupted_one(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(corpus, tmp_path / "whole", curriculum=0.5)
     real, taken = run.Training.one, []
@@ -290,29 +264,6 @@ def test_a_tiny_text_is_learned_by_heart(home: Path, tmp_path: Path, corpus: Pat
         passes = sum(bool(r.tokens) for r in rounds)
         assert passes < 25 if drafts is engine.head else passes == 40
     assert said[0] == said[1] and said[0].startswith("th, height):\n    return width * height\n")
-
-
-@pytest.mark.slow
-def test_two_processes_do_what_one_does(tmp_path: Path, corpus: Path) -> None:
-    """Gradients of two halves of a batch, shared by torch's DDP over gloo, are those of the whole batch."""
-    code = (
-        "import sys; from pathlib import Path; import test_pretrain as t;"
-        "t.SIZES['test'] = t.SMALL;"
-        "t.trained(Path(sys.argv[1]), Path(sys.argv[2]), curriculum=0.5, steps=4)"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    script = tmp_path / "part.py"
-    script.write_text(code)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
-    done = subprocess.run(
-        [*command, str(script), str(corpus), str(tmp_path / "two")], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    trained(corpus, tmp_path / "one", curriculum=0.5, steps=4)
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    for name in one:
-        if name.startswith("exp_avg."):  # the gradients themselves; Adam turns tiny differences into large steps
-            torch.testing.assert_close(two[name], one[name], atol=1e-6, rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import json
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +17,11 @@ import torch
 from tiny import byte_vocabulary, tiny_engine, tiny_weights
 
 from quatrain.lsp_server import cli, training
-from quatrain.model import heads
+from quatrain.model import checkpoint, heads, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.packages import Package
-from quatrain.model.train import corpus, examples, head_run, live, sources, states
+from quatrain.model.train import corpus, examples, head_plots, head_run, live, sources, states
 from quatrain.model.train.batches import STRAY, TOP, Teacher, batch, lesson, reading
 from quatrain.model.train.head_trainer import Recipe, Trainer, acceptance, rate_at
 from quatrain.model.transformer import Transformer
@@ -146,19 +150,28 @@ def test_states_are_the_trunks(tmp_path: Path) -> None:
         states.parts(tmp_path / "none")
 
 
-def pieces(tmp_path: Path) -> tuple[head_run.Trunk, heads.HeadConfig, np.ndarray]:
-    _, network = collected(tmp_path / "states" / "train")
-    collected(tmp_path / "states" / "held")
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus folder whose states are there; nobody writes into it."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for part in ("train", "held"):
+        collected(folder / "states" / part)
+    return folder
+
+
+def pieces() -> tuple[head_run.Trunk, heads.HeadConfig, np.ndarray]:
+    """What the states in `kept` were taken from, and a head for it."""
+    network = trunk()
     rows = head_run.rows_of(network, "output"), head_run.rows_of(network, "embedding")
     config = head_run.config_of(CONFIG, (1, 2), (1,), 64)
     return head_run.Trunk("a" * 64, CONFIG, *rows, VOCABULARY.special), config, np.arange(256, dtype=np.int32)
 
 
-def trainer_of(tmp_path: Path, recipe: Recipe) -> tuple[Trainer, list]:
-    about, config, vocabulary = pieces(tmp_path)
+def trainer_of(kept: Path, recipe: Recipe) -> tuple[Trainer, list]:
+    about, config, vocabulary = pieces()
     teacher = head_run.teacher_of(about, vocabulary, torch.device("cpu"))
     read = reading(config, (1, 2), (0, 1), CONFIG.layers)
-    paths = states.parts(tmp_path / "states" / "train")
+    paths = states.parts(kept / "states" / "train")
     lessons = head_run.read_lessons(paths, teacher, 5, read.final, lambda *said: None)
     head = head_run.fresh(config, len(vocabulary), 1.0, 0)
     return Trainer(head, teacher, torch.from_numpy(about.embedding(None)), read, recipe), lessons
@@ -167,21 +180,21 @@ def trainer_of(tmp_path: Path, recipe: Recipe) -> tuple[Trainer, list]:
 RECIPE = Recipe(steps=60, documents=4, places=24, warmup=5, strangers=32, rate=3e-3)
 
 
-def test_a_head_learns_and_a_stopped_run_is_the_same(tmp_path: Path) -> None:
-    whole, lessons = trainer_of(tmp_path, RECIPE)
+def test_a_head_learns_and_a_stopped_run_is_the_same(kept: Path, tmp_path: Path) -> None:
+    whole, lessons = trainer_of(kept, RECIPE)
     before = acceptance(whole, lessons, ahead=3)
     figures = list(whole.train(lessons, time.monotonic() + 60, every=10))
     assert figures[-1]["step"] == 60 and figures[-1]["loss"] < figures[0]["loss"]
     after = acceptance(whole, lessons, ahead=3)
     assert after[0] > before[0] + 0.1 and sorted(after, reverse=True) == after
 
-    first, _ = trainer_of(tmp_path, RECIPE)
+    first, _ = trainer_of(kept, RECIPE)
     first.recipe = replace(RECIPE, steps=60)
     for _ in first.train(lessons, time.monotonic() + 60, every=1):
         if first.step == 25:
             break
     first.save(tmp_path / "checkpoint.safetensors")
-    second, _ = trainer_of(tmp_path, RECIPE)
+    second, _ = trainer_of(kept, RECIPE)
     second.load(tmp_path / "checkpoint.safetensors")
     assert second.step == 25
     list(second.train(lessons, time.monotonic() + 60))
@@ -189,9 +202,9 @@ def test_a_head_learns_and_a_stopped_run_is_the_same(tmp_path: Path) -> None:
         torch.testing.assert_close(second.head.weights[name], weight, rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_writes_a_head_that_loads(tmp_path: Path) -> None:
-    about, config, vocabulary = pieces(tmp_path)
-    stored = head_run.Stored(tmp_path / "states", (1, 2), (0, 1))
+def test_a_run_writes_a_head_that_loads(kept: Path, tmp_path: Path) -> None:
+    about, config, vocabulary = pieces()
+    stored = head_run.Stored(kept / "states", (1, 2), (0, 1))
     recipe = replace(RECIPE, steps=4)
     run = head_run.run(about, config, recipe, vocabulary, stored, tmp_path / "out", 1.0, lambda *said: None)
     last = list(run)[-1]
@@ -213,11 +226,52 @@ def test_a_run_writes_a_head_that_loads(tmp_path: Path) -> None:
         again(replace(config, ffn=32), 2)
 
 
-def test_lessons_and_batches(tmp_path: Path) -> None:
-    about, config, vocabulary = pieces(tmp_path)
+def test_the_curves_of_a_head_are_those_of_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    assert doctest.testmod(head_plots).failed == 0
+    rows = [
+        {"step": 20, "loss": 4.0, "feature": 0.9},
+        {"step": 40, "loss": 9.0, "feature": 0.9},  # not in the last checkpoint: done again below
+        {"step": 40, "loss": 3.0, "feature": 0.8, "accept_1": 0.2, "accept_2": 0.1, "held_loss": 3.5},
+        {"step": 40, "finished": 1.0, "accept_1": 0.25, "accept_2": 0.1},
+    ]
+    (tmp_path / "head.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(
+        head_plots.plots, "curves", lambda target, _, series, *rest: drawn.update({target.name: series})
+    )
+    assert head_plots.said(tmp_path / "head.jsonl", tmp_path).count(".svg") == 2
+    assert drawn["loss.svg"]["loss"] == [(20, 4.0), (40, 3.0)] and "error of states, held back" not in drawn["loss.svg"]
+    assert drawn["acceptance.svg"] == {"1 drafted": [(40, 0.25)], "2 drafted": [(40, 0.1)]}
+
+
+def test_the_command_trains_a_head_and_draws_its_curves(
+    home: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    about, _, vocabulary = pieces()
+    monkeypatch.setattr(checkpoint, "converted", lambda *_: SimpleNamespace(folder=tmp_path))
+    monkeypatch.setattr(checkpoint, "open_trunk", lambda *_: trunk())
+    monkeypatch.setattr(checkpoint, "trunk_of", lambda *_: about.sha256)
+    monkeypatch.setattr(tokenizer, "load", lambda *_: VOCABULARY)
+    (tmp_path / "states").symlink_to(kept / "states")
+    examples.save_ids(vocabulary, tmp_path / "vocabulary.safetensors", examples.identity(VOCABULARY))
+    shape = ["--taps", "1", "2", "--attends", "1", "--ffn", "64", "--steps", "3", "--places", "8"]
+    command = ["train", "heads", "--corpus", str(tmp_path), "--output", str(tmp_path / "head"), *shape]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    for name in ("loss.svg", "acceptance.svg"):
+        assert str(tmp_path / "head" / name) in said and "<svg" in (tmp_path / "head" / name).read_text()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main(command) == 0  # nothing left to train
+    assert "no curves: training draws its curves with matplotlib: pip install" in capsys.readouterr().out
+
+
+def test_lessons_and_batches(kept: Path) -> None:
+    about, config, vocabulary = pieces()
     teacher = head_run.teacher_of(about, vocabulary, torch.device("cpu"))
     assert isinstance(teacher, Teacher)
-    document = next(states.documents(states.parts(tmp_path / "states" / "train")[0]))
+    document = next(states.documents(states.parts(kept / "states" / "train")[0]))
     one = lesson(document, teacher, 3, 1)
     logits = document.states[:, 1].astype(np.float32) @ about.output(vocabulary.tolist()).T
     assert (one.said[:, 0] == logits.argmax(-1)).all() and one.said.shape == (len(document.ids), TOP)

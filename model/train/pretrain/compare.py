@@ -7,6 +7,7 @@ their results, no tensors.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,8 @@ from rich.table import Table
 
 from quatrain.model.api import QuatrainError
 from quatrain.model.fetch import Report
-from quatrain.model.train.pretrain import completions, journal, memory, plots, run, texts, tokens
+from quatrain.model.train import plots
+from quatrain.model.train.pretrain import completions, journal, memory, run, texts, tokens
 from quatrain.model.train.pretrain.completions import Found
 from quatrain.model.train.pretrain.settings import Running, Settings
 
@@ -66,7 +68,10 @@ class Row:
 
 
 def compare(corpus: Path, output: Path, preset: Preset, running: Running, report: Report) -> tuple[list[Row], bool]:
-    """The rows there are, and whether these are all. Writes compare.json and pictures when they are."""
+    """The rows there are, and whether these are all. Writes compare.json and pictures when they are. Raises
+    QuatrainError among several processes: its measurements are those of one."""
+    if "RANK" in os.environ:
+        raise QuatrainError("compare runs in one process; torchrun is for `quatrain train pretrain`")
     rows: list[Row] = []
     began = time.perf_counter()
     for heads in preset.heads:

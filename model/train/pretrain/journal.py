@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,9 @@ class Journal:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """The rows of a log; a last line that was not finished does not count."""
+    """The rows of a log; a line that was not finished does not count."""
     found = []
     for line in file.read_text().splitlines() if file.exists() else []:
-        try:
+        with suppress(ValueError):
             found.append(json.loads(line))
-        except ValueError:
-            break
     return found

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from quatrain.model.train.pretrain import plots
+from quatrain.model.train import plots
 from quatrain.model.train.pretrain.network import Network
 from quatrain.model.train.pretrain.sizes import LOOKAHEAD, Plan, plan
 

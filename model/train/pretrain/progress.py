@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quatrain.model.train.pretrain import losses, plots
+from quatrain.model.train import plots
+from quatrain.model.train.pretrain import losses
 from quatrain.model.train.pretrain.network import Network
 from quatrain.model.train.pretrain.sizes import LOOKAHEAD
 from quatrain.model.train.pretrain.texts import Windows

@@ -1,54 +1,35 @@
 """One training run: text to windows, steps with AdamW, checkpoints, the log, the model folder at the end.
 
 A run that was stopped goes on where its last checkpoint stands and computes what an uninterrupted one would have.
-Several processes started by `torchrun` share every step. Knows neither text nor what a head is.
+Several processes started by `torchrun` share every step (see `processes`). Knows neither text nor what a head is.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, distributed
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
 from quatrain.model.api import QuatrainError
 from quatrain.model.fetch import Report
-from quatrain.model.train.pretrain import plots, progress, saving, settings, texts, tokens
+from quatrain.model.train import plots
+from quatrain.model.train.pretrain import processes, progress, saving, settings, texts, tokens
 from quatrain.model.train.pretrain.journal import Journal
 from quatrain.model.train.pretrain.network import Network
+from quatrain.model.train.pretrain.processes import Place
 from quatrain.model.train.pretrain.settings import Running, Settings
 from quatrain.model.train.pretrain.sizes import LOOKAHEAD, Plan, plan
 from quatrain.model.train.pretrain.texts import Order, Windows
 
 HELD_IDS = 500_000
 """Tokens of held-back text that are kept to measure with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where this process computes and which of how many it is."""
-
-    device: torch.device
-    rank: int = 0
-    ranks: int = 1
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.ranks > 1:
-            distributed.barrier()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +42,12 @@ class Result:
     tokens_per_s: float
 
 
-@contextmanager
-def place(device: str) -> Iterator[Place]:
-    """One process alone, or its part among those that `torchrun` started."""
-    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise QuatrainError("torch finds no NVIDIA GPU here; use --device cpu")
-    if "RANK" not in os.environ:
-        yield Place(torch.device(wanted))
-        return
-    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    where = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if wanted == "cuda" else torch.device(wanted)
-    if where.type == "cuda":
-        torch.cuda.set_device(where)
-    distributed.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    try:
-        yield Place(where, rank, ranks)
-    finally:
-        distributed.destroy_process_group()
-
-
 def train(corpus: Path, output: Path, chosen: Settings, running: Running, report: Report) -> Result:
     """Train, or go on training, in the folder `output`. Raises QuatrainError with what to do."""
     plots.require()
     if running.threads:
         torch.set_num_threads(running.threads)
-    with place(running.device) as where:
+    with processes.place(running.device, running.shard) as where:
         if where.first:
             prepare(corpus, output, chosen, report)
         where.wait()
@@ -164,13 +125,12 @@ class Training:
         if running.compiled:
             for block in [*network.layers, *network.extra_heads]:
                 block.compile()
+        if running.shard:
+            processes.shard(network, where)
         self.optimiser = optimiser_of(network, chosen, where.device)
         found = saving.checkpoints(output / "state")
         self.step = saving.load(found[-1], network, self.optimiser) if found else 0
-        self.model: Callable[..., tuple[Tensor, Tensor]] = network
-        if where.ranks > 1:
-            devices = [where.device] if where.device.type == "cuda" else None
-            self.model = DistributedDataParallel(network, devices, find_unused_parameters=chosen.curriculum > 0)
+        self.model = processes.shared(network, where, some_idle=chosen.curriculum > 0)
         size = network.plan.size
         rows = where.ranks * running.pieces
         if size.batch % rows:
@@ -184,18 +144,16 @@ class Training:
     def run(self) -> Result:
         """All steps that are left, or as many as `pause` allows."""
         chosen, running = self.chosen, self.running
-        size = self.network.plan.size
-        order = Order(
-            len(self.train), size.batch, self.step, chosen.steps, chosen.seed, self.where.rank, self.where.ranks
-        )
+        size, where = self.network.plan.size, self.where
+        order = Order(len(self.train), size.batch, self.step, chosen.steps, chosen.seed, where.rank, where.ranks)
         began = mark = time.perf_counter()
         marked = self.step
         for window in DataLoader(self.train, batch_sampler=order):  # type: ignore[arg-type]
-            each = self.one(window.to(self.where.device))
+            each = self.one(window.to(where.device))
             self.step += 1
             last = self.step == chosen.steps or self.paused(time.perf_counter() - began)
             if self.step % running.log_every == 0 or last:
-                losses = each.tolist()  # waits for the device
+                losses = where.mean(each).tolist()  # waits for the device
                 took = time.perf_counter() - mark
                 self.tokens_per_s = (self.step - marked) * size.batch * size.context / took
                 self.log(losses)
@@ -219,18 +177,14 @@ class Training:
         each = torch.zeros(heads, device=window.device)
         pieces = window.chunk(self.running.pieces)
         for number, piece in enumerate(pieces, 1):
-            with self.quiet(number < len(pieces)), self.numbers():
+            with processes.quiet(self.model, number < len(pieces)), self.numbers():
                 total, losses = self.model(piece, heads, chosen.together)
-            with self.quiet(number < len(pieces)):
+            with processes.quiet(self.model, number < len(pieces)):
                 (total / len(pieces)).backward()
             each += losses / len(pieces)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), chosen.clip)
         self.optimiser.step()
         return each
-
-    def quiet(self, on: bool) -> AbstractContextManager[object]:
-        """Processes exchange gradients only after the last piece of a step."""
-        return self.model.no_sync() if on and isinstance(self.model, DistributedDataParallel) else nullcontext()
 
     def numbers(self) -> AbstractContextManager[object]:
         """bf16 products where that was asked for or is the device's way."""
@@ -240,12 +194,7 @@ class Training:
 
     def paused(self, seconds: float) -> bool:
         """Whether time is up. All processes must agree."""
-        up = 0 < self.running.pause <= seconds
-        if self.where.ranks > 1 and self.running.pause > 0:
-            said = torch.tensor(float(up), device=self.where.device)
-            distributed.broadcast(said, 0)
-            return bool(said.item())
-        return up
+        return self.running.pause > 0 and self.where.agreed(self.running.pause <= seconds)
 
     def log(self, losses: list[float]) -> None:
         if self.journal is None:
@@ -259,16 +208,17 @@ class Training:
         self.report(f"step {self.step} of {self.chosen.steps}, loss {shown}, {self.tokens_per_s:.0f} tokens/s", 0, 0)
 
     def measure(self) -> None:
-        """Losses and agreement on held-back text."""
-        if self.journal is None:
+        """Losses and agreement on held-back text. Of a sharded network no process has enough to do it alone."""
+        if self.journal is None and not self.running.shard:
             return
-        with self.numbers():
+        with processes.opened(self.network), self.numbers():
             found = progress.measure(self.network, self.held, self.running.measure_windows, self.where.device)
-        self.journal.add({"step": self.step} | found)
+        if self.journal is not None:
+            self.journal.add({"step": self.step} | found)
 
     def save(self) -> None:
-        if self.where.first:
-            saving.save(self.output / "state", self.step, self.network, self.optimiser)
+        if self.where.first or self.running.shard:
+            saving.save(self.output / "state", self.step, self.network, self.optimiser, self.where.first)
 
     def finish(self) -> Result:
         """Plots always; the model folder when all steps were taken."""
@@ -278,7 +228,8 @@ class Training:
         if self.journal is not None:
             progress.draw(self.journal.rows, self.output)
             held = tuple(next((row["held"] for row in reversed(self.journal.rows) if "held" in row), ()))
-            if self.step >= self.chosen.steps:
-                saving.export(self.network, self.output / "tokenizer.json", folder)
+        done = self.step >= self.chosen.steps
+        if done and (self.where.first or self.running.shard):
+            saving.export(self.network, self.output / "tokenizer.json", folder, self.where.first)
         self.where.wait()
-        return Result(folder if self.step >= self.chosen.steps else None, self.step, held, self.tokens_per_s)
+        return Result(folder if done else None, self.step, held, self.tokens_per_s)

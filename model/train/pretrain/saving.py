@@ -1,6 +1,7 @@
 """Checkpoints of a training run, and the folder that `quatrain complete --model` opens. Whole or not at all.
 
-A checkpoint is one safetensors file: the weights, and for each what AdamW remembers of it. Knows files, no training.
+A checkpoint is one safetensors file: the weights, and for each what AdamW remembers of it, all of them whole, so that
+a run may go on with another number of processes, sharded or not. Knows files, no training.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from quatrain.model.api import QuatrainError
+from quatrain.model.train.pretrain import processes
 from quatrain.model.train.pretrain.network import Network
+from quatrain.model.train.pretrain.sizes import Plan
 
 KEPT = 2
 """Checkpoints left in the folder: the last one, and one in case."""
@@ -46,15 +49,20 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def save(folder: Path, step: int, network: Network, optimiser: Optimizer) -> None:
-    """Write the state after `step` steps and remove what is older than the last `KEPT`."""
-    named = dict(network.named_parameters())
-    held: dict[str, Tensor] = {f"model.{name}": p.detach() for name, p in named.items()}
-    for name, parameter in named.items():
-        held |= {f"{key}.{name}": optimiser.state[parameter][key] for key in REMEMBERED if optimiser.state[parameter]}
+def save(folder: Path, step: int, network: Network, optimiser: Optimizer, first: bool = True) -> None:
+    """Write the state after `step` steps and remove what is older than the last `KEPT`. All processes that have a part
+    of the network must call it; only the `first` writes."""
+    held: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        kept = {f"{key}.{name}": optimiser.state[parameter][key] for key in REMEMBERED if optimiser.state[parameter]}
+        whole_ones = {key: processes.entire(t) for key, t in ({f"model.{name}": parameter} | kept).items()}
+        if first:  # the others only lend their parts
+            held |= {key: t.cpu().contiguous() for key, t in whole_ones.items()}
+    if not first:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with whole(folder / f"step-{step:08}.safetensors") as partial:
-        save_file({name: t.contiguous() for name, t in held.items()}, partial, metadata={"step": str(step)})
+        save_file(held, partial, metadata={"step": str(step)})
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink()
 
@@ -69,22 +77,39 @@ def load(file: Path, network: Network, optimiser: Optimizer) -> int:
     try:
         with safe_open(file, "pt") as opened:
             step = int(opened.metadata()["step"])
-        held = load_file(file, device=str(next(network.parameters()).device))
+        held = load_file(file)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
-                parameter.copy_(held[f"model.{name}"])
+                parameter.copy_(mine(held[f"model.{name}"], parameter))
                 kept = {key: held[f"{key}.{name}"] for key in REMEMBERED if f"{key}.{name}" in held}
-                if kept:  # AdamW counts its steps on the CPU unless it is fused
-                    kept["step"] = kept["step"].to(parameter.device if optimiser.defaults.get("fused") else "cpu")
-                    optimiser.state[parameter] = kept
+                if kept:
+                    optimiser.state[parameter] = {key: mine(t, parameter) for key, t in kept.items() if t.ndim}
+                    # AdamW counts its steps on the CPU unless it is fused
+                    counted = parameter.device if optimiser.defaults.get("fused") else "cpu"
+                    optimiser.state[parameter]["step"] = kept["step"].to(counted)
     except (SafetensorError, KeyError, RuntimeError, OSError) as error:
         raise QuatrainError(f"{file} is damaged or of another run ({error}): delete it to go on from before") from error
     return step
 
 
-def export(network: Network, tokenizer: Path, folder: Path) -> None:
-    """Write the network in the layout of Meta's multi-token checkpoints, in bf16."""
-    plan = network.plan
+def mine(entire: Tensor, parameter: Tensor) -> Tensor:
+    """A tensor read from a file, as far as this process needs it, where `parameter` is."""
+    return processes.part(entire.to(parameter.device), parameter)
+
+
+def export(network: Network, tokenizer: Path, folder: Path, first: bool = True) -> None:
+    """Write the network in the layout of Meta's multi-token checkpoints, in bf16. For processes see `save`."""
+    weights: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        entire = processes.entire(parameter)
+        if first:
+            weights[name] = entire.to("cpu", torch.bfloat16)
+    if first:
+        write(network.plan, weights, tokenizer, folder)
+
+
+def write(plan: Plan, weights: dict[str, Tensor], tokenizer: Path, folder: Path) -> None:
+    """The folder of these weights."""
     params = {
         "dim": plan.size.width,
         "n_layers": plan.size.layers,
@@ -99,7 +124,6 @@ def export(network: Network, tokenizer: Path, folder: Path) -> None:
         params["heads_design"] = plan.design  # not Meta's: theirs are all parallel
     with whole(folder) as partial:
         partial.mkdir(parents=True)
-        weights = {name: t.detach().to("cpu", torch.bfloat16) for name, t in network.named_parameters()}
         torch.save(weights, partial / "consolidated.pth")
         (partial / "params.json").write_text(json.dumps(params, indent=1))
         shutil.copyfile(tokenizer, partial / "tokenizer.json")

@@ -37,7 +37,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What may differ between a run and its continuation. `pause`: stop after so many seconds and save."""
+    """What may differ between a run and its continuation. `pause`: stop after so many seconds and save. `shard`: each
+    of several processes keeps a part of the network."""
 
     device: str = "auto"
     pieces: int = 1
@@ -48,6 +49,7 @@ class Running:
     threads: int = 0
     pause: float = 0.0
     compiled: bool = False
+    shard: bool = False
 
 
 def save(settings: Settings, folder: Path) -> None:
