@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from quatrain.model.train.corpus import Text
     from quatrain.model.train.examples import Packed
 
-BUDGETS = (128, 256, 384)
+BUDGETS = (96, 160, 256)
 """Tokens of prompt: what a slow and a usual machine show; longer ones cost too much to train on."""
 MOST_MIDDLE = 96
 TRIES = 4
