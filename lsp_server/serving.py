@@ -41,7 +41,7 @@ def open_local(settings: Settings, report: Callable[[str, int, int], None]) -> E
     """The engine for real use. Imports the model only now, on the model thread."""
     from quatrain.model import checkpoint
 
-    options = {"speculate": settings.speculate, "head": settings.head}
+    options = {"speculate": settings.speculate, "head": settings.head, "adapter": settings.adapter}
     return checkpoint.open_engine(settings.model, settings.arithmetic, report, **options)
 
 

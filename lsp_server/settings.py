@@ -49,6 +49,9 @@ class Settings:
     arithmetic: str = setting("auto", "How to compute: `auto`, or a path named by `quatrain bench`.")
     speculate: bool = setting(True, "Verify several drafted tokens per step. Never changes the text.")
     head: str = setting("auto", "Draft head: `auto` is the one that comes with Quatrain, `none`, or a file.")
+    adapter: str = setting(
+        "auto", "Adapter in the model's weights: `auto` is the one that comes with Quatrain, `none`, or a file."
+    )
     log_level: Literal["error", "warning", "info", "debug"] = setting("info", "How much goes to the log.")
 
 

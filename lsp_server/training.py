@@ -133,7 +133,7 @@ def states(options: argparse.Namespace) -> Iterable[str]:
 
     folder = Path(options.corpus)
     with show.progress() as report:
-        model = checkpoint.converted(options.model, options.arithmetic, report)
+        model = checkpoint.converted(options.model, options.arithmetic, report, options.adapter)
         vocabulary = tokenizer.load(model.folder)
         trunk = checkpoint.open_trunk(model, tuple(options.taps))
         for part, tokens in (("held", options.tokens // 20), ("train", options.tokens)):
@@ -155,7 +155,7 @@ def heads(options: argparse.Namespace) -> Iterable[str]:
 
     folder, output = Path(options.corpus), Path(options.output)
     with show.progress() as report:
-        model = checkpoint.converted(options.model, options.arithmetic, report)
+        model = checkpoint.converted(options.model, options.arithmetic, report, options.adapter)
         words, opened = tokenizer.load(model.folder), checkpoint.open_trunk(model)
         rows = head_run.rows_of(opened, "output"), head_run.rows_of(opened, "embedding")
         trunk = head_run.Trunk(checkpoint.trunk_of(model), opened.config, *rows, words.special)
@@ -185,7 +185,8 @@ def evaluate(options: argparse.Namespace) -> Iterable[str]:
     from quatrain.model.train import live
 
     with show.progress() as report:
-        engine = checkpoint.open_engine(options.model, options.arithmetic, report, head=options.head)
+        chosen = {"head": options.head, "adapter": options.adapter}
+        engine = checkpoint.open_engine(options.model, options.arithmetic, report, **chosen)
         packed = packing.load(Path(options.corpus) / "held.safetensors", packing.identity(engine.vocabulary))
         known = live.sources(engine)
         chosen = options.sources or list(known)

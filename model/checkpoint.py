@@ -5,21 +5,25 @@ Knows files and folders; the arithmetic belongs to the trunks.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from quatrain.model import adapter as adapters
 from quatrain.model import fallback, fetch, gpu, heads, native, step_costs, tokenizer
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.converting import CONVERTERS, write_heads
 from quatrain.model.engine import LocalEngine
+from quatrain.model.openers import OPENERS
 
 if TYPE_CHECKING:
+    from quatrain.model.adapter import AdapterFile
     from quatrain.model.decode import Trunk
 
 Arithmetic: TypeAlias = str
@@ -31,20 +35,28 @@ FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model file on this machine. `key` names its converted folder."""
+    """A model file on this machine. `key` names its converted folder, `adapter` goes into its weights there."""
 
     name: str
     path: Path
     key: str
+    adapter: AdapterFile | None = None
+
+    @property
+    def digest(self) -> str:
+        """Which adapter; empty for none."""
+        return self.adapter.digest if self.adapter else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A model's folder of converted files, its name, and the arithmetic (never `auto`) that it is to be opened for."""
+    """A model's folder of converted files, its name, and the arithmetic (never `auto`) that it is to be opened for.
+    `adapter` tells which one is in the weights, if one is."""
 
     folder: Path
     name: str
     arithmetic: str
+    adapter: str = ""
 
 
 def locate(name: str, report: fetch.Report) -> Model:
@@ -71,13 +83,14 @@ def open_engine(name: str, arithmetic: Arithmetic, report: fetch.Report, **optio
 
     Raises QuatrainError with what to do about it.
     """
-    return open_converted(converted(name, arithmetic, report), report, **options)
+    adapter = options.pop("adapter", heads.SHIPPED)
+    return open_converted(converted(name, arithmetic, report, adapter), report, **options)
 
 
-def converted(name: str, arithmetic: Arithmetic, report: fetch.Report) -> Converted:
-    """The converted form of the model `name`, made first where it is not there yet."""
+def converted(name: str, arithmetic: Arithmetic, report: fetch.Report, adapter: str = heads.SHIPPED) -> Converted:
+    """The converted form of the model `name`, made first where it is not there yet. `adapter`: see `adapter.found`."""
     wanted = candidates(arithmetic)
-    return ready(name, wanted, report) or prepare(name, wanted, report)
+    return ready(name, wanted, report, adapter) or prepare(name, wanted, report, adapter)
 
 
 def open_trunk(model: Converted, taps: tuple[int, ...] = ()) -> Trunk:
@@ -105,15 +118,16 @@ def open_converted(model: Converted, report: fetch.Report, **options: Any) -> Lo
             options["head"] = heads.source_over(file, trunk)
     known = step_costs.load(model.folder, step_costs.key_of(trunk.arithmetic))
     costs = {"costs": known} if known else {}
-    return LocalEngine(trunk, tokenizer.load(model.folder), model.name, **costs | options)
+    title = f"{model.name} with adapter {model.adapter}" if model.adapter else model.name
+    return LocalEngine(trunk, tokenizer.load(model.folder), title, **costs | options)
 
 
-def ready(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted | None:
+def ready(name: str, wanted: Sequence[str], report: fetch.Report, adapter: str = heads.SHIPPED) -> Converted | None:
     """The converted form of a model that is already there; takes no lock and downloads nothing."""
     known = fetch.MODELS.get(name or fetch.DEFAULT)
     if known is not None and not fetch.path_of(known).is_file():
         return None
-    model = locate(name, report)
+    model = adapted(locate(name, report), adapter)
     for arithmetic in wanted:
         if arithmetic == fallback.NAME:
             if (choice := fallback.remembered()) is None:
@@ -121,7 +135,7 @@ def ready(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted |
             arithmetic = choice.kind
         folder = folder_of(model, arithmetic)
         if (folder / "card.json").is_file() and not better_possible(arithmetic, wanted, folder):
-            return Converted(folder, model.name, arithmetic)
+            return Converted(folder, model.name, arithmetic, model.digest)
     return None
 
 
@@ -131,11 +145,26 @@ def better_possible(arithmetic: str, wanted: Sequence[str], folder: Path) -> boo
     return first == "native" and kind_of(arithmetic) != first and native.unsupported(read_card(folder)[1]) is None
 
 
-def prepare(name: str, wanted: Sequence[str], report: fetch.Report) -> Converted:
+def adapted(model: Model, wanted: str) -> Model:
+    """The model with the adapter that is `wanted` for it. A file is hashed only where one could be meant."""
+    if wanted == "none" or (wanted == heads.SHIPPED and not adapters.shipped()):
+        return model
+    return replace(model, adapter=adapters.found(known_sha256(model), wanted))
+
+
+def known_sha256(model: Model) -> str:
+    """`sha256_of`, taken from the card of what was converted from the same file before, if anything was."""
+    for card in sorted((fetch.home() / "converted").glob(glob.escape(model.key) + "-*/card.json")):
+        if found := json.loads(card.read_text()).get("sha256"):
+            return found
+    return sha256_of(model)
+
+
+def prepare(name: str, wanted: Sequence[str], report: fetch.Report, adapter: str = heads.SHIPPED) -> Converted:
     """Fetch and convert, one process at a time."""
     with fetch.exclusive(report):
-        model = locate(name, report)
-        if done := ready(name, wanted, report):
+        model = adapted(locate(name, report), adapter)
+        if done := ready(name, wanted, report, adapter):
             return done
         with fetch.disk_errors(fetch.home()):
             return convert(model, wanted, report)
@@ -167,7 +196,8 @@ def kind_of(resolved: str) -> str:
 
 def folder_of(model: Model, resolved: str) -> Path:
     """Where the converted model lies."""
-    return fetch.home() / "converted" / f"{model.key}-{kind_of(resolved)}-v{FORMAT}"
+    key = f"{model.key}-adapter-{model.digest}" if model.adapter else model.key
+    return fetch.home() / "converted" / f"{key}-{kind_of(resolved)}-v{FORMAT}"
 
 
 def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Converted:
@@ -176,6 +206,10 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
 
     report(f"reading {model.path.name}", 0, 0)
     source = sources.read(model.path)
+    if model.adapter:
+        from quatrain.model import merging
+
+        source = merging.applied(source, model.adapter)
     reason = native.unsupported(source.config)
     chosen = next((a for a in wanted if kind_of(a) != "native" or reason is None), None)
     if chosen is None:
@@ -193,7 +227,7 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
         if source.head_count:
             write_heads(source, kind, partial / "heads.safetensors")
         about = {"model": model.name, "sha256": sha256_of(model), "heads": source.head_count}
-        about |= {"chained": source.chained}
+        about |= {"chained": source.chained} | ({"adapter": model.digest} if model.adapter else {})
         card = {"arithmetic": kind, "config": asdict(source.config)} | about
         (partial / "card.json").write_text(json.dumps(card, indent=1))
         shutil.rmtree(folder, ignore_errors=True)
@@ -201,7 +235,7 @@ def convert(model: Model, wanted: Sequence[str], report: fetch.Report) -> Conver
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return Converted(folder, model.name, chosen)
+    return Converted(folder, model.name, chosen, model.digest)
 
 
 def sha256_of(model: Model) -> str:
@@ -219,9 +253,11 @@ def sha256_of(model: Model) -> str:
 
 
 def trunk_of(model: Converted) -> str:
-    """The sha256 of the file that a converted model came from; empty where its card does not say."""
+    """What draft heads know a converted model by: the sha256 of its file (empty where its card does not say) and, if
+    an adapter is in its weights, `+` and which one."""
     known = fetch.MODELS.get(model.name)
-    return known.sha256 if known else json.loads((model.folder / "card.json").read_text()).get("sha256", "")
+    sha256 = known.sha256 if known else json.loads((model.folder / "card.json").read_text()).get("sha256", "")
+    return f"{sha256}+{model.adapter}" if model.adapter else sha256
 
 
 def read_card(folder: Path) -> tuple[str, ModelConfig]:
@@ -238,58 +274,3 @@ def head_count(folder: Path) -> int:
 def chained(folder: Path) -> bool:
     """Whether those heads read each other, see `FolderModel`."""
     return json.loads((folder / "card.json").read_text()).get("chained", False)
-
-
-def open_native(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
-    """Our kernels over memory-mapped packed weights."""
-    return native.NativeTrunk(config, native.open_packed(weights), isa=path, taps=taps)
-
-
-def open_torch(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
-    """A torch trunk over memory-mapped weights."""
-    import torch
-    from safetensors.torch import load_file
-
-    from quatrain.model.transformer import Transformer
-
-    tensors = load_file(weights)
-    # torch's packed int8 product needs aligned rows, which a mapped file does not promise
-    aligned = {name: t.clone() if t.dtype == torch.int8 else t for name, t in tensors.items()}
-    return Transformer(config, aligned, taps)
-
-
-def open_cuda(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
-    """A torch trunk on an NVIDIA GPU, steps recorded as graphs."""
-    import torch
-    from safetensors.torch import load_file
-
-    from quatrain.model.cuda import CudaTransformer
-
-    if not torch.cuda.is_available():
-        raise QuatrainError(
-            "torch finds no NVIDIA GPU here. It needs a driver and a torch built with CUDA "
-            "(https://pytorch.org/get-started); without them use --arithmetic auto."
-        )
-    return CudaTransformer(config, load_file(weights, device="cuda"), taps)
-
-
-def open_mps(config: ModelConfig, weights: Path, path: str | None, taps: tuple[int, ...] = ()) -> Trunk:
-    """A torch trunk on an Apple GPU. Not tested by us; `auto` does not choose it."""
-    import torch
-    from safetensors.torch import load_file
-
-    from quatrain.model.transformer import Transformer
-
-    if not torch.backends.mps.is_available():
-        raise QuatrainError("torch finds no Apple GPU here; use --arithmetic auto")
-    return Transformer(config, load_file(weights, device="mps"), taps)
-
-
-OPENERS: dict[str, Callable[[ModelConfig, Path, str | None, tuple[int, ...]], Trunk]] = {
-    "native": open_native,
-    "torch-bf16": open_torch,
-    "torch-int8": open_torch,
-    "torch-f32": open_torch,
-    "cuda": open_cuda,
-    "mps": open_mps,
-}

@@ -150,13 +150,15 @@ def load(path: Path, trunk: str) -> HeadFile:
             weights = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError) as error:
         raise QuatrainError(f"{path} cannot be read as a draft head ({error})") from error
+    if about.get("kind") == "adapter":
+        raise QuatrainError(f"{path} is an adapter, not a draft head: give it with --adapter")
     if about.get("format") != str(FORMAT) or "config" not in about:
         raise QuatrainError(
             f"{path} is no draft head of this version of Quatrain; train it again: quatrain train heads"
         )
     if about["trunk"] != trunk:
         raise QuatrainError(
-            f"{path} was trained for another model (sha256 {about['trunk'][:12]}, this one is {trunk[:12]}). "
+            f"{path} was trained for another model (sha256 {short(about['trunk'])}, this one is {short(trunk)}). "
             "Leave it out, or train one for this model: quatrain train heads"
         )
     config = json.loads(about["config"])
@@ -164,6 +166,12 @@ def load(path: Path, trunk: str) -> HeadFile:
     file = HeadFile(HeadConfig(**config), about["trunk"], json.loads(about["about"]), weights)
     check(file, path)
     return file
+
+
+def short(trunk: str) -> str:
+    """A trunk's name for a message: the beginning of its sha256, and its adapter if it has one."""
+    sha256, _, adapter = trunk.partition("+")
+    return sha256[:12] + (f" with adapter {adapter}" if adapter else "")
 
 
 def check(file: HeadFile, path: Path) -> None:
@@ -189,8 +197,9 @@ def shipped(trunk: str) -> Path | None:
     """The head that comes with Quatrain for this trunk."""
     for path in sorted(FOLDER.glob("*.safetensors")):
         with safe_open(path, "np") as held:
-            if (held.metadata() or {}).get("trunk") == trunk:
-                return path
+            about = held.metadata() or {}
+        if about.get("trunk") == trunk and about.get("kind") != "adapter":
+            return path
     return None
 
 

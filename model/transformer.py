@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,10 +17,14 @@ from torch.nn import functional
 from quatrain.model.config import ModelConfig
 from quatrain.model.trunk import Step, step_from_logits
 
-if TYPE_CHECKING:
-    from quatrain.model.cuda import Everything
 
-    Window: TypeAlias = "Growing | Everything"
+class Window(Protocol):
+    """Where rows stand and what they see, see `Growing`; on a GPU `cuda.Everything`, in training `EndToEnd`."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,8 @@ def overview(rows: Sequence[Row]) -> Table:
 
 def run_options(options: Any) -> int:
     """Parsed arguments to one run."""
-    settings = replace(Settings(), model=options.model, arithmetic=options.arithmetic)
+    chosen = {name: getattr(options, name) for name in ("model", "arithmetic", "adapter")}
+    settings = replace(Settings(), **chosen)
     wanted = Wanted(
         options.suite,
         options.limit,

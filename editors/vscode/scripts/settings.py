@@ -22,7 +22,7 @@ MANIFEST = HERE / "package.json"
 NAMES = HERE / "src" / "generated" / "server-settings.ts"
 
 SCOPES = {"enabled": "language-overridable", "disabled_languages": "resource"}
-FROM_THE_USER_ONLY = ("model", "arithmetic", "head")
+FROM_THE_USER_ONLY = ("model", "arithmetic", "head", "adapter")
 """A workspace that is not trusted cannot set these: they name files and code paths."""
 
 OWN: dict[str, dict[str, Any]] = {

@@ -15,5 +15,6 @@ export const SERVER_SETTINGS = [
   "arithmetic",
   "speculate",
   "head",
+  "adapter",
   "logLevel",
 ];
