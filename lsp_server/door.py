@@ -86,4 +86,8 @@ def has_inline(client: dict[str, Any]) -> bool:
 def encoding_for(client: dict[str, Any]) -> Literal["utf-8", "utf-16", "utf-32"]:
     """The first position encoding of the client's list that we know; UTF-16 without a list."""
     wanted = (client.get("general") or {}).get("positionEncodings") or []
-    return next((name for name in wanted if name in ENCODINGS), "utf-16")
+    for name in wanted:
+        for known in ENCODINGS:
+            if name == known:
+                return known
+    return "utf-16"

@@ -70,11 +70,11 @@ class QuatrainProtocol(LanguageServerProtocol):
 
     def _send_response(self, msg_id: Any, result: Any = None, error: types.ResponseError | None = None) -> None:
         if msg_id is None or msg_id != self.answered:
-            super()._send_response(msg_id, result, error)
+            super()._send_response(msg_id, result, error)  # pyright: ignore[reportArgumentType] - an id may be null
         self.answered = None if msg_id == self.answered else self.answered
 
     @lsp_method(types.INITIALIZE)
-    def lsp_initialize(self, params: types.InitializeParams) -> Generator[Any, Any, dict[str, Any]]:
+    def lsp_initialize(self, params: types.InitializeParams) -> Generator[Any, Any, Any]:
         """Capabilities come from the door, whether it has answered or not."""
         yield from super().lsp_initialize(params)
         return initialize_result(self._converter.unstructure(params.capabilities))

@@ -46,7 +46,7 @@ class Running:
 class Server(LanguageServer):
     """State of one session. Handlers are below; they are thin."""
 
-    protocol: QuatrainProtocol
+    protocol: QuatrainProtocol  # pyright: ignore[reportIncompatibleVariableOverride] - it makes the protocol itself
 
     def __init__(self, open_engine: OpenEngine, settings: Settings) -> None:
         super().__init__(

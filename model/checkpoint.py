@@ -117,7 +117,7 @@ def open_converted(model: Converted, report: fetch.Report, **options: Any) -> Lo
         if file:
             options["head"] = heads.source_over(file, trunk)
     known = step_costs.load(model.folder, step_costs.key_of(trunk.arithmetic))
-    costs = {"costs": known} if known else {}
+    costs: dict[str, Any] = {"costs": known} if known else {}
     title = f"{model.name} with adapter {model.adapter}" if model.adapter else model.name
     return LocalEngine(trunk, tokenizer.load(model.folder), title, **costs | options)
 

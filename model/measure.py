@@ -52,7 +52,7 @@ class OwnTrunk:
 
     def __init__(self, name: str, trunk: Trunk, ids: Sequence[int], storage: Any = None) -> None:
         self.name, self.trunk, self.ids = name, trunk, ids
-        self.storage = trunk.allocate(len(ids)) if storage is None else storage
+        self.storage: Any = trunk.allocate(len(ids)) if storage is None else storage
         self.filled = 0  # positions before it hold these ids, whatever was computed in between
 
     def prepare(self, task: Prompt | Steps) -> None:

@@ -20,9 +20,9 @@ from quatrain.model.adapter import AdapterConfig, AdapterFile
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.fetch import Report
+from quatrain.model.train import plots
 from quatrain.model.train.adapter_trainer import Adapted, Recipe, Trainer, held_loss
 from quatrain.model.train.examples import Packed
-from quatrain.model.train.pretrain import plots
 from quatrain.model.train.pretrain.journal import Journal
 
 SAVE_EVERY, SHOW_EVERY = 25, 5

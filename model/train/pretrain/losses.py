@@ -55,7 +55,8 @@ def backward_to(network: Network, spoken: Tensor, target: Tensor) -> tuple[Tenso
     x = spoken.detach().requires_grad_()
     with torch.enable_grad():
         loss = head_loss(network, x, target)
-    return loss.detach(), *torch.autograd.grad(loss, [x, network.output.weight])
+    at_states, at_output = torch.autograd.grad(loss, [x, network.output.weight])
+    return loss.detach(), at_states, at_output
 
 
 class OneHeadAtATime(torch.autograd.Function):

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor, init_device_mesh
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from quatrain.model.api import QuatrainError
@@ -127,7 +128,8 @@ def opened(network: Network) -> Iterator[None]:
 
 def entire(tensor: Tensor) -> Tensor:
     """A weight, or what is remembered of it, as a whole. All processes must ask for it."""
-    return tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+    bare = tensor.detach()
+    return bare.full_tensor() if isinstance(bare, DTensor) else bare
 
 
 def part(entire: Tensor, like: Tensor) -> Tensor:
