@@ -18,14 +18,14 @@ from typing import TypeAlias
 from .languages import LANGUAGES, TEXTS, Node, Tree
 from .lexical import begins_statement
 from .likeness import NAME, places
-from .outline import joined, open_headers, outline
+from .outline import Kept, joined, named, open_headers
 from .pieces import SIZES, headers, piece
 
 Count: TypeAlias = Callable[[str], int]
 
 CORE_SHARE = 0.3  # of the room: the text above the cursor that is shown whatever else there is
 HEADER_SHARE = 0.15  # of the room: the headers of what the cursor stands in
-SIGNATURE_SHARE = 0.0  # of the room: imports and signatures of what is named at the cursor
+NAMED_SHARE = 0.1  # of the room: imports and signatures of what is named in the near text
 FAINT = 0.15  # of all that could be in common: pieces with less tell less than the text above the cursor
 SPARE, STEP = 16, 6  # one part in so many of the room is left for typing: at first, and when typing has used it up
 KEPT = 16
@@ -90,25 +90,36 @@ def choose(around: Around, room: int, count: Count) -> Shown:
     core = _first_row(lines, int(room * CORE_SHARE), count)
     outside = _Outside(around, core, count)
     rows = outside.headers(int(room * HEADER_SHARE))
-    rows = outside.alike(rows, room - count("\n".join(lines[core:])))
+    reserve = int(room * NAMED_SHARE)
+    rows = outside.alike(rows, room - reserve - count("\n".join(lines[core:])))
     low = {row for row in rows if row >= core}  # below the suffix, the others stand above
     below = joined({row: (row, outside.lines[row]) for row in low})
     below += "\n" if below else ""  # an empty line where something is left out
-    reserve = int(room * SIGNATURE_SHARE)
+    items: Kept = {}
 
     def said(edge: int) -> str:
-        above = joined({row: (row, lines[row]) for row in rows if row < min(edge, core)})
-        return below + above + ("\n" if above and edge - 1 not in rows else "")
+        kept = {row: (row, lines[row]) for row in rows if row < min(edge, core)}
+        above = joined(items | kept)
+        return below + above + ("\n" if above and edge - 1 not in kept else "")
 
     def fits(edge: int) -> bool:
-        return count(said(edge) + "\n".join(lines[edge:])) <= room - reserve
+        return count(said(edge) + "\n".join(lines[edge:])) <= room
 
-    edge = bisect_left(range(len(lines) - 1), True, key=fits)
+    edges = range(len(lines) - 1)
+    edge = bisect_left(edges, True, key=fits)
+    items = _named(around, edge, {row for row in rows if row < edge}, reserve, count)
+    if items:
+        edge = bisect_left(edges, True, lo=edge, key=fits)
     edge = _border(around, edge, core)
-    whole = said(edge)
-    if reserve:
-        whole = _signatures(around, edge, sorted(row for row in rows if row < edge), below, room, count) or whole
-    return Shown("".join(line + "\n" for line in lines[:edge]), whole)
+    return Shown("".join(line + "\n" for line in lines[:edge]), said(edge))
+
+
+def _named(around: Around, edge: int, taken: set[int], room: int, count: Count) -> Kept:
+    """Imports and signatures above `edge` of what is named below it."""
+    near = "\n".join(around.lines[edge:]) + around.suffix
+    chars = int(room * len(near) / max(count(near), 1))
+    above = "".join(line + "\n" for line in around.lines[:edge])
+    return named(around.language, above, chars, frozenset(NAME.findall(near)), around.tree, taken)
 
 
 def _first_row(lines: list[str], room: int, count: Count) -> int:
@@ -144,24 +155,6 @@ def _text_around(tree: Tree | None, row: int, column: int) -> Node | None:
         if node.type in TEXTS:
             return node
         node = node.parent
-    return None
-
-
-def _signatures(around: Around, edge: int, rows: list[int], below: str, room: int, count: Count) -> str | None:
-    """What is said of other parts with imports and signatures added; None where there is no room for any."""
-    near = "\n".join(around.lines[edge:])
-    above = "".join(line + "\n" for line in around.lines[:edge])
-    wanted = frozenset(NAME.findall(near + around.suffix))
-    left = room - count(near) - count(below)
-    used = sum(count(around.lines[row]) + 1 for row in rows)
-    chars = len(around.suffix + near) / max(count(around.suffix + near), 1)
-    spare = int(max(left - used, 1) * chars * 0.9)
-    while spare > 1:
-        said = outline(around.language, above, spare, wanted, around.tree, [(row, row) for row in rows])
-        said += "\n" if said and edge - 1 not in rows else ""
-        if count(below + said) <= left:
-            return below + said
-        spare = spare * 2 // 3
     return None
 
 

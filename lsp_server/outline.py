@@ -7,12 +7,16 @@ Knows one language's node kinds and how many characters it may use; knows nothin
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from .languages import COMMENTS, LANGUAGES, Language, Node, Tree, parse_bytes, to_bytes
 from .lexical import PAIRS, indentation, scan, width
 
+Kept: TypeAlias = dict[int, tuple[int, str]]
+"""What is kept: by its first row, its last row and what is said instead of all of them."""
+IMPORT = 0  # the rank of imports
 LONGEST_KEPT = 3  # rows of a plain statement that is worth keeping whole
 _NAME = re.compile(r"[A-Za-z_]\w{2,}")
 
@@ -34,20 +38,39 @@ def outline(
     room: int,
     wanted: frozenset[str] = frozenset(),
     tree: Tree | None = None,
-    pieces: Sequence[tuple[int, int]] = (),
 ) -> str:
     """The short form of `far` in at most `room` characters, whole lines, ends with a line end or is "".
 
-    `pieces` are rows to keep as they are, headers among them, and have their room. Definitions whose names are
-    `wanted` come before others of their rank, and are kept whole if there is room. `tree` is that of a text that
-    begins with `far`.
+    Definitions whose names are `wanted` come before others of their rank, and are kept whole if there is room.
+    `tree` is that of a text that begins with `far`.
     """
     if room <= 0 or not far.strip():
         return ""
     lines = far.split("\n")
     row = LANGUAGES.get(language)
     items = _items(row, far, lines, tree) if row else []
-    return _write(lines, items, [] if pieces else open_headers(far), room, wanted, pieces)
+    kept: Kept = {r: (r, lines[r]) for r in open_headers(far)}
+    left = room - sum(len(text) + 1 for _, text in kept.values())
+    return joined(kept | _chosen(lines, items, left, wanted, set(kept)))
+
+
+def named(
+    language: str, far: str, room: int, wanted: frozenset[str], tree: Tree | None, taken: Collection[int]
+) -> Kept:
+    """Of `far`, in at most `room` characters: definitions whose names are `wanted`, in their short form if they are
+    long, and imports that say one of those names; none of them on rows that are `taken`."""
+    row = LANGUAGES.get(language)
+    if row is None or room <= 0 or not far.strip():
+        return {}
+    lines = far.split("\n")
+
+    def tells(item: Item) -> bool:
+        if item.rank == IMPORT:
+            return not wanted.isdisjoint(_NAME.findall("\n".join(lines[item.first : item.last + 1])))
+        return item.name in wanted
+
+    items = [item for item in _items(row, far, lines, tree) if tells(item)]
+    return _chosen(lines, items, room, wanted, taken)
 
 
 def _items(row: Language, far: str, lines: list[str], tree: Tree | None) -> list[Item]:
@@ -75,7 +98,7 @@ def _collect(node: Node, row: Language, source: bytes, lines: list[str], found: 
             if body is not None and (target is None or target.type in row.classes):
                 _collect(body, row, source, lines, found, depth + (target is not None))
         elif kind in row.imports:
-            found.append(_item(child, None, 0, ""))
+            found.append(_item(child, None, IMPORT, ""))
         elif target is not None:
             name = target.child_by_field_name("name") or target.child_by_field_name("declarator")
             text = source[name.start_byte : name.end_byte].decode("utf-8", "replace") if name else ""
@@ -146,24 +169,11 @@ def open_headers(far: str) -> list[int]:
     return rows[::-1]
 
 
-def _write(
-    lines: list[str],
-    items: list[Item],
-    headers: list[int],
-    room: int,
-    wanted: frozenset[str],
-    pieces: Sequence[tuple[int, int]],
-) -> str:
-    kept: dict[int, tuple[int, str]] = {r: (r, lines[r]) for r in headers}
-    taken = set(headers)
-    used = sum(len(text) + 1 for _, text in kept.values())
-    for first, last in pieces:
-        for row in range(first, last + 1):
-            kept[row] = (row, lines[row])
-            taken.add(row)
-    order = sorted(items, key=lambda i: (i.rank - 1.5 * (i.name in wanted), -i.first))
+def _chosen(lines: list[str], items: list[Item], room: int, wanted: frozenset[str], kept: Collection[int]) -> Kept:
+    """The items that tell most, but for those on rows that are `kept` already."""
+    taken, used = set(kept), 0
     chosen: list[Item] = []
-    for item in order:
+    for item in sorted(items, key=lambda i: (i.rank - 1.5 * (i.name in wanted), -i.first)):
         if used >= room:
             break
         rows = range(item.first, item.last + 1)
@@ -174,17 +184,18 @@ def _write(
         chosen.append(item)
         taken.update(rows)
         used += cost + 8
+    found: Kept = {}
     for item in sorted(chosen, key=lambda i: (i.name not in wanted, i.first)):
         text = "\n".join(lines[item.first : item.last + 1])
         if item.short is not None:
             whole = item.name in wanted and used + len(text) - len(item.short) <= room
             used += len(text) - len(item.short) if whole else 0
             text = text if whole else item.short
-        kept[item.first] = (item.last, text)
-    return joined(kept)
+        found[item.first] = (item.last, text)
+    return found
 
 
-def joined(kept: dict[int, tuple[int, str]]) -> str:
+def joined(kept: Kept) -> str:
     """Kept pieces in file order, an empty line where something was left out between them: a mark that says so
     would be read as code, and the model takes to writing such marks itself."""
     out: list[str] = []
