@@ -90,8 +90,9 @@ def choose(around: Around, room: int, count: Count) -> Shown:
     core = _first_row(lines, int(room * CORE_SHARE), count)
     outside = _Outside(around, core, count)
     rows = outside.headers(int(room * HEADER_SHARE))
-    reserve = int(room * NAMED_SHARE)
-    rows = outside.alike(rows, room - reserve - count("\n".join(lines[core:])))
+    left = room - count("\n".join(lines[core:]))
+    rows = outside.alike(rows, left)
+    left = min(left - outside.cost(rows), int(room * NAMED_SHARE))
     low = {row for row in rows if row >= core}  # below the suffix, the others stand above
     below = joined({row: (row, outside.lines[row]) for row in low})
     below += "\n" if below else ""  # an empty line where something is left out
@@ -107,7 +108,7 @@ def choose(around: Around, room: int, count: Count) -> Shown:
 
     edges = range(len(lines) - 1)
     edge = bisect_left(edges, True, key=fits)
-    items = _named(around, edge, {row for row in rows if row < edge}, reserve, count)
+    items = _named(around, edge, {row for row in rows if row < edge}, left, count)
     if items:
         edge = bisect_left(edges, True, lo=edge, key=fits)
     edge = _border(around, edge, core)
