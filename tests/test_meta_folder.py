@@ -14,6 +14,7 @@ import torch
 pytest.importorskip("sentencepiece")
 from tiny_meta import DIM, TEXT, Meta, random_meta, right_meta
 
+from quatrain.lsp_server import cli
 from quatrain.model import checkpoint, decode, source
 from quatrain.model.api import Prompt, QuatrainError, Round, Stop
 from quatrain.model.draft import DraftSource, NoDraft
@@ -264,3 +265,22 @@ def test_bad_tokenizers(home: Path, tmp_path: Path) -> None:
     (folder / "params.json").write_text(json.dumps(meta.params))
     with pytest.raises(QuatrainError, match=r"320 tokens, but the model only 100 rows"):
         open_folder(folder)
+
+
+def test_the_command_completes_with_the_models_own_heads(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`quatrain complete --model FOLDER`: several tokens a pass, and the same text as one by one."""
+    folder, file = right_meta().write(tmp_path / "model"), tmp_path / "a.py"
+    file.write_text("def f(self):\n")
+    made = []
+    for options in ([], ["--no-speculation"]):
+        asked = ["complete", "--json", "--model", str(folder), "--arithmetic", "torch-f32", *options, f"{file}:2:1"]
+        assert cli.main(asked) == 0
+        made.append(json.loads(capsys.readouterr().out))
+    own, plain = made
+    assert own["tokens"] == plain["tokens"] == plain["forwards"] >= 48
+    assert own["tokens"] / own["forwards"] > 3.5
+    said = ["".join(part["text"] for part in one["rounds"]) for one in made]
+    assert said[0] == said[1] != ""
+    assert "heads" in {part["source"] for part in own["rounds"]}
