@@ -64,6 +64,8 @@ def build(snapshot: Snapshot, budget: int, count: Count = estimate) -> Context:
     left = budget - count(suffix)
     if _fits(before, left - min(SPARE, left // 8), count):
         return Context(path, language, "", before, suffix)
+    if not _fits(line := before[before.rfind("\n") + 1 :], left, count):
+        return Context(path, language, "", _tail(line, left, count), suffix)
     tree = snapshot.tree if isinstance(snapshot.tree, Tree) and "\r" not in snapshot.text else None
     outline, near = trimmed(Around(language, before, suffix, after[len(suffix) :], tree), left, count)
     if OUTLINE_APART:
@@ -73,6 +75,14 @@ def build(snapshot: Snapshot, budget: int, count: Count = estimate) -> Context:
 
 def _fits(text: str, room: int, count: Count) -> bool:
     return len(text) <= room * MOST_CHARS and count(text) <= room
+
+
+def _tail(line: str, room: int, count: Count) -> str:
+    """The end of a line that is too long by itself. It begins on a grid, which typing does not move."""
+    start = max(len(line) - room * MOST_CHARS, 0) // room * room
+    while start < len(line) and count(line[start:]) > room:
+        start += room
+    return line[start:]
 
 
 def _longest(text: str, room: int, count: Count) -> int:

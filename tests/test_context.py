@@ -225,3 +225,17 @@ def test_the_headers_around_the_edge_are_shown() -> None:
     text = "class Outer:\n    def method(self, value):\n" + lines
     got = build(at(text, len(text)), 256)
     assert got.prefix.startswith("class Outer:\n    def method(self, value):\n")
+
+
+@pytest.mark.parametrize("before", ["", "x = 1\n" * 500])
+@pytest.mark.parametrize("after", ["", "\nfoo()\n" * 300])
+def test_a_line_that_is_longer_than_the_budget_is_cut_at_its_far_end(before: str, after: str) -> None:
+    line = "var a = [" + ",".join(map(str, range(9000)))
+    for cursor in (5, 20_000, len(line)):
+        text = before + line + "];" + after
+        got = build(Snapshot("a.js", "javascript", text, len(before) + cursor, None), 256)
+        assert estimate(got.prefix) + estimate(got.suffix) <= 257
+        assert (before + line[:cursor]).endswith(got.prefix[-5:]) and text[len(before) + cursor :].startswith(
+            got.suffix
+        )
+        assert cursor < 1000 or len(got.prefix) > 300
