@@ -104,6 +104,7 @@ def hole(text: Text, kind: str, span: Span, budget: int, engine: LocalEngine) ->
     """The document of one cursor; None where the middle is too long, or the context does not reach it."""
     before, after = text.text[: span.start], text.text[span.end :]
     snapshot = Document(text.path, text.language, before + after).snapshot(span.start)
+    context.forget()  # what is shown depends on this hole alone
     shown = context.build(snapshot, budget, engine.count)
     prompt = engine.encode(shown.prefix, shown.suffix, shown.outline)
     ids, forced = engine.encode_prefix(shown.prefix)  # up to the last word: that is said again
@@ -172,9 +173,10 @@ def documents(options: argparse.Namespace, engine: LocalEngine, report: Report) 
 
     folder, vocabulary = Path(options.corpus), packing.identity(engine.vocabulary)
     wanted = {"documents": options.documents, "held": options.held, "languages": options.languages}
-    wanted |= {"seed": options.seed, "vocabulary": vocabulary}
+    wanted |= {"seed": options.seed, "vocabulary": vocabulary, "budgets": list(BUDGETS), "shares": SHARES}
     about, paths = folder / "adapter.json", [folder / f"adapter-{part}.safetensors" for part in ("train", "held")]
     if not about.exists() or json.loads(about.read_text()) != wanted or not all(path.exists() for path in paths):
+        about.unlink(missing_ok=True)  # a run that is stopped here leaves nothing that looks whole
         for path, count in zip(paths, (options.documents, options.held), strict=True):
             part = path.stem.removeprefix("adapter-")
             rows = []

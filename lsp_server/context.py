@@ -1,19 +1,18 @@
-"""Fits what the model should read into a budget: text around the cursor whole, far parts as their outline.
+"""Fits what the model should read into a budget: text around the cursor whole, of the rest what `far` chooses.
 
-Its edges lie on a grid that typing does not move, so that a model's cache of the prompt survives. Knows
-text and a way to count tokens; knows nothing of prompt layouts.
+What was chosen stays while the user types, so that a model's cache of the prompt survives. Knows text and a way to
+count tokens; knows nothing of prompt layouts.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from .far import Around, forget, trimmed
+from .far import MOST_CHARS, Around, Count, forget, trimmed
 from .languages import LANGUAGES, Language, Tree
 from .lexical import begins_statement, scan
 
@@ -22,12 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "build", "estimate", "forget"]
 
-# Where elided parts of the file go: False = at the start of the prefix, True = in `Context.outline`.
+# Where the other parts of the file go: False = at the start of the prefix, True = in `Context.outline`.
 OUTLINE_APART = False
 
-Count: TypeAlias = Callable[[str], int]
 CHARS_PER_TOKEN = 3.0
-MOST_CHARS = 8  # per token: a longer text need not be counted
 LEVELS = (0.2, 0.45, 0.75)  # shares of the budget that the prefix may ask for, in steps
 SPARE = 40  # tokens that may be typed into a file that fits before an edge appears
 
@@ -36,7 +33,7 @@ SPARE = 40  # tokens that may be typed into a file that fits before an edge appe
 class Context:
     """What the model reads, with `\\n` line ends: `prefix` ends at the cursor and `suffix` begins there.
 
-    `outline` is what changes least: elided far parts, if they are kept apart from the prefix.
+    `outline` is what changes least: other parts of the file, if they are kept apart from the prefix.
     """
 
     path: str
@@ -60,7 +57,9 @@ def build(snapshot: Snapshot, budget: int, count: Count = estimate) -> Context:
     if _fits(before + after, budget - min(SPARE, budget // 8), count):
         return Context(path, language, "", before, after)
     share = next((s for s in LEVELS if _fits(before, int(s * budget) - SPARE, count)), LEVELS[-1])
-    suffix = _until_border(language, after, budget - int(share * budget), count)
+    room = budget - int(share * budget)
+    most = room * 3 // 2 if share == LEVELS[-1] else room  # a long prefix can give way
+    suffix = _until_border(language, after, room, most, count)
     left = budget - count(suffix)
     if _fits(before, left - min(SPARE, left // 8), count):
         return Context(path, language, "", before, suffix)
@@ -92,8 +91,8 @@ def _longest(text: str, room: int, count: Count) -> int:
 
 
 @lru_cache(maxsize=16)
-def _until_border(language: str, after: str, room: int, count: Count) -> str:
-    """The beginning of `after` in at most `room` tokens, cut between statements."""
+def _until_border(language: str, after: str, room: int, most: int, count: Count) -> str:
+    """The beginning of `after` in at most `room` tokens, cut between statements; in `most` where that needs more."""
     if _fits(after, room, count):
         return after
     window = after[: _longest(after[: room * MOST_CHARS], room, count)]
@@ -104,7 +103,7 @@ def _until_border(language: str, after: str, room: int, count: Count) -> str:
         return window
     border = _last_border(language, after, len(window))
     if border * 2 < len(window):  # one long statement: its end is worth more than a short suffix
-        longer = _longest(after[: room * MOST_CHARS], room * 3 // 2, count)
+        longer = _longest(after[: most * MOST_CHARS], most, count)
         border = max(border, _last_border(language, after, longer, len(window)))
     return after[:border] or window
 

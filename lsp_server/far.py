@@ -23,11 +23,13 @@ from .pieces import SIZES, headers, piece
 
 Count: TypeAlias = Callable[[str], int]
 
+MOST_CHARS = 8  # per token: a longer text need not be counted
 CORE_SHARE = 0.3  # of the room: the text above the cursor that is shown whatever else there is
 HEADER_SHARE = 0.15  # of the room: the headers of what the cursor stands in
 NAMED_SHARE = 0.1  # of the room: imports and signatures of what is named in the near text
 FAINT = 0.15  # of all that could be in common: pieces with less tell less than the text above the cursor
 SPARE, STEP = 16, 6  # one part in so many of the room is left for typing: at first, and when typing has used it up
+LATER = 4  # one part in so many of the near text may be given up so that it begins with a statement
 KEPT = 16
 
 
@@ -55,13 +57,15 @@ class Around:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What was chosen at a place: `said` of other parts, and the text of the document `above` the near text."""
+    """What was chosen at a place: `said` of other parts, the text of the document `above` the near text, and how many
+    tokens were shown then."""
 
     above: str
     said: str
+    size: int
 
 
-_Key: TypeAlias = tuple[str, str, str, int]
+_Key: TypeAlias = tuple[str, str, int, int, int]
 _kept: OrderedDict[_Key, Shown] = OrderedDict()
 
 
@@ -72,11 +76,12 @@ def forget() -> None:
 
 def trimmed(around: Around, room: int, count: Count) -> tuple[str, str]:
     """What is said of other parts, whole lines, and the near text that ends at the cursor, in `room` tokens."""
-    key = (around.language, around.suffix, around.below, room)
+    key = (around.language, around.suffix, len(around.below), hash(around.below), room)
     shown = _kept.get(key)
     typed = shown is not None and around.before.startswith(shown.above)
-    if shown is None or not typed or count(shown.said + around.before[len(shown.above) :]) > room:
-        shown = choose(around, room - room // (STEP if typed else SPARE), count)
+    size = count(shown.said + around.before[len(shown.above) :]) if shown is not None and typed else 0
+    if shown is None or not shown.size // 2 <= size <= room:  # elsewhere, or much was deleted, or too much typed
+        shown = choose(around, room - room // (STEP if size > room else SPARE), count)
         _kept[key] = shown
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
@@ -104,7 +109,8 @@ def choose(around: Around, room: int, count: Count) -> Shown:
         return below + above + ("\n" if above and edge - 1 not in kept else "")
 
     def fits(edge: int) -> bool:
-        return count(said(edge) + "\n".join(lines[edge:])) <= room
+        text = said(edge) + "\n".join(lines[edge:])
+        return len(text) <= room * MOST_CHARS and count(text) <= room
 
     edges = range(len(lines) - 1)
     edge = bisect_left(edges, True, key=fits)
@@ -112,7 +118,9 @@ def choose(around: Around, room: int, count: Count) -> Shown:
     if items:
         edge = bisect_left(edges, True, lo=edge, key=fits)
     edge = _border(around, edge, core)
-    return Shown("".join(line + "\n" for line in lines[:edge]), said(edge))
+    whole = said(edge) if fits(edge) else ""  # nothing goes beside a line that fills the room
+    size = count(whole + "\n".join(lines[edge:]))
+    return Shown("".join(line + "\n" for line in lines[:edge]), whole, size)
 
 
 def _named(around: Around, edge: int, taken: set[int], room: int, count: Count) -> Kept:
@@ -134,9 +142,10 @@ def _first_row(lines: list[str], room: int, count: Count) -> int:
 
 def _border(around: Around, edge: int, core: int) -> int:
     """The first row from `edge` on that begins a statement and does not stand inside a string or comment; `edge` if
-    there is none above the core."""
+    there is none nearby."""
     row = edge
-    while 0 < row < core:
+    last = min(core, edge + (len(around.lines) - edge) // LATER)
+    while 0 < row < last:
         line = around.lines[row]
         if line.strip() and begins_statement(LANGUAGES.get(around.language), line):
             inside = _text_around(around.tree, row, len(line) - len(line.lstrip()))

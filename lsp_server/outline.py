@@ -1,5 +1,5 @@
-"""The short form of a far part of a file: imports, signatures, headers of the scopes that are open at its
-end.
+"""The short form of a far part of a file: imports and signatures of what is named elsewhere; and which lines open the
+scopes in which a text ends.
 
 Knows one language's node kinds and how many characters it may use; knows nothing of the cursor.
 """
@@ -30,28 +30,6 @@ class Item:
     short: str | None
     rank: int
     name: str
-
-
-def outline(
-    language: str,
-    far: str,
-    room: int,
-    wanted: frozenset[str] = frozenset(),
-    tree: Tree | None = None,
-) -> str:
-    """The short form of `far` in at most `room` characters, whole lines, ends with a line end or is "".
-
-    Definitions whose names are `wanted` come before others of their rank, and are kept whole if there is room.
-    `tree` is that of a text that begins with `far`.
-    """
-    if room <= 0 or not far.strip():
-        return ""
-    lines = far.split("\n")
-    row = LANGUAGES.get(language)
-    items = _items(row, far, lines, tree) if row else []
-    kept: Kept = {r: (r, lines[r]) for r in open_headers(far)}
-    left = room - sum(len(text) + 1 for _, text in kept.values())
-    return joined(kept | _chosen(lines, items, left, wanted, set(kept)))
 
 
 def named(
@@ -93,7 +71,7 @@ def _collect(node: Node, row: Language, source: bytes, lines: list[str], found: 
         if child.start_point.row >= end:
             return
         target = _definition(child, row)
-        if child.end_point.row > end:  # the far text ends inside it
+        if child.end_point > (end, 0):  # the far text ends inside it
             body = target.child_by_field_name("body") if target is not None else child
             if body is not None and (target is None or target.type in row.classes):
                 _collect(body, row, source, lines, found, depth + (target is not None))

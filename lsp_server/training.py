@@ -63,6 +63,7 @@ def example(text: Text, hole: Span, budget: int, own: bool, engine: LocalEngine)
     """The document of one cursor; None where nothing is left of it."""
     before, after = text.text[: hole.start], text.text[hole.end :]
     snapshot = Document(text.path, text.language, before + after).snapshot(hole.start)
+    context.forget()  # what is shown depends on this hole alone
     shown = context.build(snapshot, budget, engine.count)
     prompt = engine.encode(shown.prefix, shown.suffix, shown.outline).tokens
     ids, _ = engine.encode_prefix(shown.prefix)  # up to the last word: that is said again
@@ -185,8 +186,8 @@ def evaluate(options: argparse.Namespace) -> Iterable[str]:
     from quatrain.model.train import live
 
     with show.progress() as report:
-        chosen = {"head": options.head, "adapter": options.adapter}
-        engine = checkpoint.open_engine(options.model, options.arithmetic, report, **chosen)
+        parts = {"head": options.head, "adapter": options.adapter}
+        engine = checkpoint.open_engine(options.model, options.arithmetic, report, **parts)
         packed = packing.load(Path(options.corpus) / "held.safetensors", packing.identity(engine.vocabulary))
         known = live.sources(engine)
         chosen = options.sources or list(known)

@@ -79,7 +79,11 @@ def load(path: Path, trunk: str) -> AdapterFile:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     except (OSError, SafetensorError) as error:
         raise QuatrainError(f"{path} cannot be read as an adapter ({error})") from error
-    if about.get("kind") != KIND or about.get("format") != str(FORMAT) or "config" not in about:
+    if (
+        about.get("kind") != KIND
+        or about.get("format") != str(FORMAT)
+        or not {"config", "trunk", "about"} <= about.keys()
+    ):
         raise QuatrainError(f"{path} is no adapter of this version of Quatrain; train one: quatrain train adapter")
     if about["trunk"] != trunk:
         raise QuatrainError(

@@ -16,7 +16,7 @@ from quatrain.lsp_server import context
 from quatrain.lsp_server.context import Context, build, estimate
 from quatrain.lsp_server.documents import Snapshot
 from quatrain.lsp_server.languages import parse
-from quatrain.lsp_server.outline import outline
+from quatrain.lsp_server.outline import joined, named
 
 SOURCE = inspect.getsource(argparse)
 TYPED = "        value = self.find(name)\n        if value:"
@@ -102,7 +102,11 @@ def test_suffix_ends_at_a_border() -> None:
     assert borders == places
 
 
-def test_outline_has_imports_headers_and_signatures() -> None:
+def told(language: str, far: str, room: int, *names: str) -> str:
+    return joined(named(language, far, room, frozenset(names), None, ()))
+
+
+def test_signatures_and_imports_of_what_is_named() -> None:
     far = textwrap.dedent(
         """\
         import os
@@ -133,25 +137,28 @@ def test_outline_has_imports_headers_and_signatures() -> None:
                     one = 1
         """
     )
-    short = outline("python", far, 600)
-    for line in ("import os", "from sys import path", "LIMIT = 3", "def helper(a, b):", "class Big:"):
-        assert line in short
-    assert "    def first(self, x):\n        ..." in short
-    assert "two = 2" not in short.replace("one = 1", "")
-    assert "    def third(self):\n" in short
-    wanted = outline("python", far, 600, frozenset({"helper"}))
-    assert "return a + b" in wanted
-    assert len(outline("python", far, 120)) <= 200
+    short = told("python", far, 600, "path", "helper", "first")
+    assert "from sys import path" in short and "import os" not in short
+    assert "def helper(a, b):" in short and "class Big:" not in short
+    assert "    def first(self, x):" in short and "def third" not in short
+    assert "        ..." in told("python", far, 60, "first")
+    assert "return a + b" in told("python", far, 600, "helper")  # whole, where there is room
+    assert len(told("python", far, 60, "helper", "first", "second")) <= 68
+    assert told("python", far, 600, "LIMIT") == ""  # no definition, no import
+    assert named("python", far, 600, frozenset({"helper"}), None, {7}) == {}  # told already
 
 
-def test_outline_of_braces() -> None:
-    far = "import a from 'a';\n\nfunction f(x) {\n  one();\n  two();\n  return x;\n}\n\nclass A {\n  g(y) {\n"
+def test_signatures_of_braces() -> None:
+    far = "import a from 'a';\n\nfunction f3(x) {\n  one();\n  two();\n  return x;\n}\n\nclass A {\n  g33(y) {\n"
     far += "    one();\n    two();\n    return y;\n  }\n\n  h() {\n    if (x) {\n"
-    short = outline("javascript", far, 500)
-    assert "function f(x) { /* ... */ }" in short
-    assert "  g(y) { /* ... */ }" in short
-    assert "import a from 'a';" in short
-    assert "class A {" in short and "  h() {" in short
+    assert told("javascript", far, 40, "f3") == ""  # no identifier of less than three letters is told apart
+    assert "  g33(y) { /* ... */ }" in told("javascript", far, 40, "g33")
+
+
+def test_a_definition_that_goes_on_below_the_edge_is_no_signature() -> None:
+    far = "def whole(a):\n    b = a\n    c = b\n    return c\n\n\ndef part(a):\n    b = a\n    c = b\n"
+    tree = parse("python", far + "    return c\n")
+    assert named("python", far, 600, frozenset({"whole", "part"}), tree, ()).keys() == {0}
 
 
 def test_line_ends_become_lf() -> None:
@@ -239,3 +246,34 @@ def test_a_line_that_is_longer_than_the_budget_is_cut_at_its_far_end(before: str
             got.suffix
         )
         assert cursor < 1000 or len(got.prefix) > 300
+
+
+def test_a_long_statement_below_does_not_break_the_budget() -> None:
+    table = "table = [\n" + "".join(f"    ({i}, 'name {i}', {i * i}),\n" for i in range(400)) + "]\n"
+    text = "import os\n\n\n" + "value = 2\n" + table
+    for budget in (256, 384, 1024):
+        got = build(at(text, 11), budget)
+        assert estimate(got.prefix) + estimate(got.suffix) <= budget + 1
+
+
+def test_after_a_deletion_the_room_is_used_again() -> None:
+    cursor = SOURCE.index("\n", len(SOURCE) // 2) + 1
+    context.forget()
+    first = build(at(SOURCE, cursor), 512)
+    start = cursor - 700
+    shorter = SOURCE[:start] + SOURCE[cursor:]
+    second = build(at(shorter, start), 512)
+    assert estimate(second.prefix) > estimate(first.prefix) * 0.8
+
+
+def test_counting_stays_near_the_cursor() -> None:
+    counted: list[int] = []
+
+    def count(text: str) -> int:
+        counted.append(len(text))
+        return estimate(text)
+
+    text = SOURCE * 10
+    context.forget()
+    build(at(text, text.index("\n", len(text) // 2) + 1), 1024, count)
+    assert max(counted) <= 1024 * 8
