@@ -50,9 +50,15 @@ class Around:
         return self.before.split("\n")
 
     @cached_property
-    def below_row(self) -> int:
-        """The row of the document on which `below` begins."""
-        return self.before.count("\n") + self.suffix.count("\n")
+    def rest(self) -> list[str]:
+        """Whole lines of `below`."""
+        whole = self.below if self.suffix.endswith("\n") else self.below.partition("\n")[2]
+        return whole.split("\n") if whole else []
+
+    @cached_property
+    def rest_row(self) -> int:
+        """The row of the document on which `rest` begins."""
+        return self.before.count("\n") + self.suffix.count("\n") + (not self.suffix.endswith("\n"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ class _Outside:
 
     def __init__(self, around: Around, core: int, count: Count) -> None:
         self.around, self.core = around, core
-        self.lines = around.lines[:core] + (around.below.split("\n") if around.below else [])
+        self.lines = around.lines[:core] + around.rest
         self.row = LANGUAGES.get(around.language)
         self.remark = self.row.comment[0] if self.row else "#"
         self._count, self._costs = count, dict[int, int]()
@@ -220,7 +226,7 @@ class _Outside:
     def piece(self, at: int, size: int) -> set[int]:
         """The rows of the piece around a row, and of the headers around that; none inside a long text."""
         above = at < self.core
-        move = 0 if above else self.around.below_row - self.core
+        move = 0 if above else self.around.rest_row - self.core
         low, high = (0, self.core - 1) if above else (self.core, len(self.lines) - 1)
         span = piece(self.around.tree, self.lines[at], at + move, low + move, high + move, size)
         if span is None:
