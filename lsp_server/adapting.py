@@ -14,10 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from quatrain.lsp_server import context
-from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.evaluate.holes import Span, fits
-from quatrain.lsp_server.training import punched
+from quatrain.lsp_server.training import cursor, punched
 from quatrain.model.api import Prompt, QuatrainError
 from quatrain.model.train.examples import Example
 
@@ -102,17 +100,11 @@ def line_at(text: str, random: Random) -> tuple[int, int, int]:
 
 def hole(text: Text, kind: str, span: Span, budget: int, engine: LocalEngine) -> Hole | None:
     """The document of one cursor; None where the middle is too long, or the context does not reach it."""
-    before, after = text.text[: span.start], text.text[span.end :]
-    snapshot = Document(text.path, text.language, before + after).snapshot(span.start)
-    context.forget()  # what is shown depends on this hole alone
-    shown = context.build(snapshot, budget, engine.count)
-    prompt = engine.encode(shown.prefix, shown.suffix, shown.outline)
-    ids, forced = engine.encode_prefix(shown.prefix)  # up to the last word: that is said again
-    expected = text.text[span.start : span.end]
-    whole = engine.vocabulary.encode(shown.prefix + expected)
-    if not ids or whole[: len(ids)] != ids:
+    found = cursor(text, span, budget, engine)
+    if found is None:
         return None
-    middle, left = whole[len(ids) :], len(forced)
+    prompt, ids, middle = found
+    left = len(prompt.forced)
     given: list[int] = []
     while middle and len(engine.vocabulary.bytes_of(middle[0])) <= left:
         given.append(middle.pop(0))  # all of it is forced: there is nothing to learn in it
@@ -121,7 +113,8 @@ def hole(text: Text, kind: str, span: Span, budget: int, engine: LocalEngine) ->
     if end is None or not 0 < len(middle) <= MOST_MIDDLE:
         return None
     learned = Example((*prompt.tokens, *given), len(prompt.tokens) - len(ids), (*middle, end), text.language)
-    return Hole(kind, prompt, expected, after.split("\n", 1)[0], learned)
+    rest = text.text[span.end :].split("\n", 1)[0]
+    return Hole(kind, prompt, text.text[span.start : span.end], rest, learned)
 
 
 def holes(texts: Sequence[Text], count: int, seed: int, engine: LocalEngine) -> Iterator[Hole]:

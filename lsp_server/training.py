@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from quatrain.lsp_server import context
 from quatrain.lsp_server.documents import Document
 from quatrain.lsp_server.evaluate.holes import Span, punch
-from quatrain.model.api import QuatrainError
+from quatrain.model.api import Prompt, QuatrainError
 from quatrain.model.native.trunk import physical_cores
 from quatrain.model.train.examples import Example
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BUDGETS = (256, 384, 512)
 """Tokens of prompt: what a slow, a usual and a quick machine show."""
 MIDDLE_CHARS = 320
+MOST_CHARS = 10_000
 NODES, LINES = 0.5, 0.3
 """Shares of cursors at syntax nodes and at the beginnings of lines; the others may stand anywhere."""
 
@@ -59,18 +60,29 @@ def punched(text: Text, seed: int) -> list:
         return []
 
 
-def example(text: Text, hole: Span, budget: int, own: bool, engine: LocalEngine) -> Example | None:
-    """The document of one cursor; None where nothing is left of it."""
+def cursor(
+    text: Text, hole: Span, budget: int, engine: LocalEngine, most: int = MOST_CHARS
+) -> tuple[Prompt, tuple[int, ...], list[int]] | None:
+    """What the model reads at a hole; the ids of the prefix in it; and the ids of what stood there, from the last word
+    of the prefix on, which is said again, of `most` of its characters. None where the context does not reach it."""
     before, after = text.text[: hole.start], text.text[hole.end :]
     snapshot = Document(text.path, text.language, before + after).snapshot(hole.start)
     context.forget()  # what is shown depends on this hole alone
     shown = context.build(snapshot, budget, engine.count)
-    prompt = engine.encode(shown.prefix, shown.suffix, shown.outline).tokens
-    ids, _ = engine.encode_prefix(shown.prefix)  # up to the last word: that is said again
-    whole = engine.vocabulary.encode(shown.prefix + text.text[hole.start : min(hole.start + MIDDLE_CHARS, hole.end)])
-    if not ids or whole[: len(ids)] != ids or len(whole) < len(ids) + 4:
+    ids, _ = engine.encode_prefix(shown.prefix)
+    whole = engine.vocabulary.encode(shown.prefix + text.text[hole.start : min(hole.start + most, hole.end)])
+    if not ids or whole[: len(ids)] != ids:
         return None
-    return Example(prompt, len(prompt) - len(ids), tuple(whole[len(ids) :]), text.language, own)
+    return engine.encode(shown.prefix, shown.suffix, shown.outline), tuple(ids), whole[len(ids) :]
+
+
+def example(text: Text, hole: Span, budget: int, own: bool, engine: LocalEngine) -> Example | None:
+    """The document of one cursor; None where nothing is left of it."""
+    found = cursor(text, hole, budget, engine, MIDDLE_CHARS)
+    if found is None or len(found[2]) < 4:
+        return None
+    prompt, ids, middle = found
+    return Example(prompt.tokens, len(prompt.tokens) - len(ids), tuple(middle), text.language, own)
 
 
 def examples(texts: Sequence[Text], tokens: int, own: float, seed: int, engine: LocalEngine) -> Iterator[Example]:

@@ -22,7 +22,8 @@ from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
 from quatrain.model.heads import HeadConfig
 from quatrain.model.train import adapter_run, examples
-from quatrain.model.train.adapter_trainer import Adapted, EndToEnd, Recipe, Trainer, batch_of, batches, rate_at
+from quatrain.model.train.adapter_trainer import Adapted, EndToEnd, Recipe, Trainer, batch_of, batches
+from quatrain.model.train.schedule import rate_at
 from quatrain.model.transformer import Transformer
 
 VOCABULARY = byte_vocabulary()
@@ -231,7 +232,7 @@ def test_batches_have_every_document_once_a_turn() -> None:
         seen += (chosen := next(order))
         assert sum(lengths[chosen]) <= recipe.batch_tokens
     assert sorted(seen) == list(range(len(packed)))
-    rates = [rate_at(recipe, step) for step in range(10)]
+    rates = [rate_at(step, recipe.steps, recipe.rise, recipe.rate, recipe.last_rate) for step in range(10)]
     assert max(rates) == pytest.approx(recipe.rate) and rates[-1] == pytest.approx(recipe.last_rate)
 
 

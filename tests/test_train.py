@@ -23,7 +23,8 @@ from quatrain.model.config import ModelConfig
 from quatrain.model.packages import Package
 from quatrain.model.train import corpus, examples, head_plots, head_run, live, sources, states
 from quatrain.model.train.batches import STRAY, TOP, Teacher, batch, lesson, reading
-from quatrain.model.train.head_trainer import Recipe, Trainer, acceptance, rate_at
+from quatrain.model.train.head_trainer import Recipe, Trainer, acceptance
+from quatrain.model.train.schedule import rate_at
 from quatrain.model.transformer import Transformer
 
 VOCABULARY = byte_vocabulary()
@@ -289,7 +290,7 @@ def test_lessons_and_batches(kept: Path) -> None:
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
-    rates = [rate_at(RECIPE, step) for step in range(61)]
+    rates = [rate_at(step, RECIPE.steps, RECIPE.warmup, RECIPE.rate, RECIPE.last_rate) for step in range(61)]
     assert max(rates) == pytest.approx(RECIPE.rate) and rates.index(max(rates)) in (4, 5)
     assert rates[-1] == pytest.approx(RECIPE.last_rate)
 

@@ -6,7 +6,6 @@ middles only. Resumable, the same bits as without a stop. Knows ids and weights;
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
 from quatrain.model.adapter import AdapterConfig
 from quatrain.model.config import ModelConfig
+from quatrain.model.train import stopped
 from quatrain.model.train.examples import Packed
+from quatrain.model.train.schedule import rate_at
 from quatrain.model.transformer import Transformer
 
 
@@ -36,6 +36,11 @@ class Recipe:
     weight_decay: float = 0.01
     clip: float = 1.0
     seed: int = 0
+
+    @property
+    def rise(self) -> int:
+        """Steps of the warm-up; a short run has a shorter one."""
+        return min(self.warmup, max(1, self.steps // 10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +147,6 @@ def batches(packed: Packed, recipe: Recipe) -> Iterator[list[int]]:
         turn += 1
 
 
-def rate_at(recipe: Recipe, step: int) -> float:
-    """Learning rate: a linear rise, then half a cosine."""
-    rise = min(recipe.warmup, max(1, recipe.steps // 10))
-    if step < rise:
-        return recipe.rate * (step + 1) / rise
-    done = min(1.0, (step - rise) / max(1, recipe.steps - rise))
-    return recipe.last_rate + (recipe.rate - recipe.last_rate) * 0.5 * (1 + math.cos(math.pi * done))
-
-
 class Trainer:
     """An adapter in training."""
 
@@ -162,52 +158,35 @@ class Trainer:
 
     def train(self, packed: Packed, until: float) -> Iterator[dict[str, float]]:
         """Train until the recipe's steps are done or `time.monotonic()` passes `until`. Yields figures of each step."""
-        order = batches(packed, self.recipe)
+        recipe, order = self.recipe, batches(packed, self.recipe)
         for _ in range(self.step):
             next(order)
-        while self.step < self.recipe.steps and time.monotonic() < until:
+        while self.step < recipe.steps and time.monotonic() < until:
             began = time.monotonic()
             made = batch_of(packed, next(order), self.network.device)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate_at(self.recipe, self.step)
+                group["lr"] = rate_at(self.step, recipe.steps, recipe.rise, recipe.rate, recipe.last_rate)
             self.optimizer.zero_grad(set_to_none=True)
             losses = self.network.loss(made)
             losses.mean().backward()
-            norm = torch.nn.utils.clip_grad_norm_(list(self.network.parameters().values()), self.recipe.clip)
+            norm = torch.nn.utils.clip_grad_norm_(list(self.network.parameters().values()), recipe.clip)
             self.optimizer.step()
             self.step += 1
-            figures = split_of(losses.detach(), made) | {"gradient": norm.item(), "tokens": len(made.ids)}
+            figures = split_of(losses.detach(), made.last) | {"gradient": norm.item(), "tokens": len(made.ids)}
             yield {"step": self.step} | figures | {"seconds": time.monotonic() - began}
 
     def save(self, path: Path) -> None:
         """Weights and the optimizer's state, whole or not at all."""
-        out = {"step": torch.tensor(self.step)}
-        for name, weight in self.network.parameters().items():
-            out[f"weight.{name}"] = weight.detach()
-            for kind, value in self.optimizer.state.get(weight, {}).items():
-                out[f"{kind}.{name}"] = torch.as_tensor(value)
-        partial = path.with_name(path.name + ".partial")
-        save_file({name: tensor.contiguous().cpu() for name, tensor in out.items()}, partial)
-        partial.replace(path)
+        stopped.save(path, self.step, self.network.parameters(), self.optimizer)
 
     def load(self, path: Path) -> None:
         """Go on where `save` left off."""
-        held = load_file(path)
-        self.step = int(held["step"])
-        for name, weight in self.network.parameters().items():
-            weight.data.copy_(held[f"weight.{name}"])
-            state = {kind: held[f"{kind}.{name}"] for kind in ("step", *MOMENTS) if f"{kind}.{name}" in held}
-            if state:
-                moved = {kind: t.to(self.network.device) if kind in MOMENTS else t for kind, t in state.items()}
-                self.optimizer.state[weight] = moved
+        self.step = stopped.load(path, self.network.parameters(), self.optimizer)
 
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-def split_of(losses: Tensor, made: Batch) -> dict[str, float]:
-    """Means over all wanted ids, over those of the middle's text, and over the ends."""
-    said, ends = losses[~made.last], losses[made.last]
+def split_of(losses: Tensor, last: Tensor) -> dict[str, float]:
+    """Means over all wanted ids, over those of the middle's text, and over the ends, which are the `last`."""
+    said, ends = losses[~last], losses[last]
     return {"loss": losses.mean().item(), "text": said.mean().item(), "end": ends.mean().item()}
 
 
@@ -221,4 +200,4 @@ def held_loss(network: Adapted, packed: Packed, documents: int, batch_tokens: in
         made = batch_of(packed, chosen[first : first + share], network.device)
         parts.append((network.loss(made).cpu(), made.last.cpu()))
     losses, last = (torch.cat(part) for part in zip(*parts, strict=True))
-    return {"loss": losses.mean().item(), "text": losses[~last].mean().item(), "end": losses[last].mean().item()}
+    return split_of(losses, last)

@@ -13,16 +13,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
 from quatrain.model.torch_head import TorchHead, Turn
+from quatrain.model.train import stopped
 from quatrain.model.train.batches import Batch, Lesson, Reading, Teacher, batch
+from quatrain.model.train.schedule import rate_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,6 @@ class Recipe:
     seed: int = 0
 
 
-def rate_at(recipe: Recipe, step: int) -> float:
-    """Learning rate: a linear rise, then half a cosine."""
-    if step < recipe.warmup:
-        return recipe.rate * (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.last_rate + (recipe.rate - recipe.last_rate) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
 class Trainer:
     """A head in training. `embedding` (vocab, width) are the trunk's input rows."""
 
@@ -70,12 +62,13 @@ class Trainer:
     def train(self, lessons: Sequence[Lesson], until: float, every: int = 20) -> Iterator[dict[str, float]]:
         """Train until the recipe's steps are done or `time.monotonic()` passes `until`. Yields the mean figures of
         every few steps."""
+        recipe = self.recipe
         self.head.train()
         kept: list[tuple[float, ...]] = []
         began = time.monotonic()
         while self.step < self.recipe.steps and time.monotonic() < until:
             for group in self.optimizer.param_groups:
-                group["lr"] = rate_at(self.recipe, self.step)
+                group["lr"] = rate_at(self.step, recipe.steps, recipe.warmup, recipe.rate, recipe.last_rate)
             torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)  # for the dropout
             made = on(self.draw(lessons, self.step), self.device)
             words, feature = self.losses(made, self.vocabulary(made))
@@ -152,28 +145,11 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Weights and the optimizer's state, whole or not at all."""
-        out = {"step": torch.tensor(self.step)}
-        for name, weight in self.head.weights.items():
-            out[f"weight.{name}"] = weight.detach()
-            for kind, value in self.optimizer.state.get(weight, {}).items():
-                out[f"{kind}.{name}"] = torch.as_tensor(value)
-        partial = path.with_name(path.name + ".partial")
-        save_file({name: tensor.contiguous().cpu() for name, tensor in out.items()}, partial)
-        partial.replace(path)
+        stopped.save(path, self.step, dict(self.head.weights.items()), self.optimizer)
 
     def load(self, path: Path) -> None:
         """Go on where `save` left off."""
-        held = load_file(path)
-        self.step = int(held["step"])
-        for name, weight in self.head.weights.items():
-            weight.data.copy_(held[f"weight.{name}"])
-            state: dict[str, Any] = {
-                kind: held[f"{kind}.{name}"].to(self.device if kind != "step" else "cpu")
-                for kind in ("step", "exp_avg", "exp_avg_sq")
-                if f"{kind}.{name}" in held
-            }
-            if state:
-                self.optimizer.state[weight] = state
+        self.step = stopped.load(path, dict(self.head.weights.items()), self.optimizer)
 
 
 def on(made: Batch, device: torch.device) -> Batch:

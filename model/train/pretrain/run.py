@@ -6,7 +6,6 @@ Several processes started by `torchrun` share every step (see `processes`). Know
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from quatrain.model.train.pretrain.processes import Place
 from quatrain.model.train.pretrain.settings import Running, Settings
 from quatrain.model.train.pretrain.sizes import LOOKAHEAD, Plan, plan
 from quatrain.model.train.pretrain.texts import Order, Windows
+from quatrain.model.train.schedule import rate_at
 
 HELD_IDS = 500_000
 """Tokens of held-back text that are kept to measure with."""
@@ -89,12 +89,9 @@ def prepare(corpus: Path, output: Path, chosen: Settings, report: Report) -> Non
 
 
 def rate(step: int, chosen: Settings, height: float) -> float:
-    """The learning rate: a straight rise, then half a cosine down to `final_rate` of the height."""
+    """The learning rate, down to `final_rate` of the height."""
     rise = max(1, round(chosen.warm_up * chosen.steps))
-    if step < rise:
-        return height * (step + 1) / rise
-    done = (step - rise) / max(1, chosen.steps - rise)
-    return height * (chosen.final_rate + (1 - chosen.final_rate) * 0.5 * (1 + math.cos(math.pi * done)))
+    return rate_at(step, chosen.steps, rise, height, height * chosen.final_rate)
 
 
 def active(step: int, chosen: Settings) -> int:
