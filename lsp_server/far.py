@@ -27,6 +27,7 @@ MOST_CHARS = 8  # per token: a longer text need not be counted
 CORE_SHARE = 0.3  # of the room: the text above the cursor that is shown whatever else there is
 HEADER_SHARE = 0.15  # of the room: the headers of what the cursor stands in
 NAMED_SHARE = 0.1  # of the room: imports and signatures of what is named in the near text
+LEAST_NAMED = 12  # tokens
 FAINT = 0.15  # of all that could be in common: pieces with less tell less than the text above the cursor
 SPARE, STEP = 16, 6  # one part in so many of the room is left for typing: at first, and when typing has used it up
 LATER = 4  # one part in so many of the near text may be given up so that it begins with a statement
@@ -130,7 +131,9 @@ def choose(around: Around, room: int, count: Count) -> Shown:
 
 
 def _named(around: Around, edge: int, taken: set[int], room: int, count: Count) -> Kept:
-    """Imports and signatures above `edge` of what is named below it."""
+    """Imports and signatures above `edge` of what is named below it; the tree is not walked for less than a line."""
+    if room < LEAST_NAMED:
+        return {}
     near = "\n".join(around.lines[edge:]) + around.suffix
     chars = int(room * len(near) / max(count(near), 1))
     above = "".join(line + "\n" for line in around.lines[:edge])
