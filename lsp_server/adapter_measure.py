@@ -117,9 +117,9 @@ def table(plain: Sequence[Answer], found: Sequence[Answer]) -> str:
         pairs = [(a, b) for a, b in zip(plain, found, strict=True) if kind in (a.kind, "all")]
         if pairs:
             shown.add_row(kind, str(len(pairs)), *cells(*zip(*pairs, strict=True)))
-    console = Console(file=StringIO(), width=110)
-    console.print(shown)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    drawn = StringIO()
+    Console(file=drawn, width=110).print(shown)
+    return drawn.getvalue()
 
 
 def cells(plain: Sequence[Answer], found: Sequence[Answer]) -> Iterable[str]:

@@ -127,7 +127,7 @@ def choose(around: Around, room: int, count: Count) -> Shown:
     edge = _border(around, edge, core)
     whole = said(edge) if fits(edge) else ""  # nothing goes beside a line that fills the room
     size = count(whole + "\n".join(lines[edge:]))
-    return Shown("".join(line + "\n" for line in lines[:edge]), whole, size)
+    return Shown(_whole(lines[:edge]), whole, size)
 
 
 def _named(around: Around, edge: int, taken: set[int], room: int, count: Count) -> Kept:
@@ -136,8 +136,12 @@ def _named(around: Around, edge: int, taken: set[int], room: int, count: Count) 
         return {}
     near = "\n".join(around.lines[edge:]) + around.suffix
     chars = int(room * len(near) / max(count(near), 1))
-    above = "".join(line + "\n" for line in around.lines[:edge])
+    above = _whole(around.lines[:edge])
     return named(around.language, above, chars, frozenset(NAME.findall(near)), around.tree, taken)
+
+
+def _whole(lines: Iterable[str]) -> str:
+    return "".join(line + "\n" for line in lines)
 
 
 def _first_row(lines: list[str], room: int, count: Count) -> int:
@@ -199,7 +203,7 @@ class _Outside:
 
     def headers(self, room: int) -> set[int]:
         """Of what the core stands in; the middle ones go where they would take up the room."""
-        rows = open_headers("".join(line + "\n" for line in self.lines[: self.core]))
+        rows = open_headers(_whole(self.lines[: self.core]))
         while rows and self.cost(rows) > room:
             rows.pop(len(rows) // 2)
         return set(rows)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 BUDGETS = (256, 384, 512)
 """Tokens of prompt: what a slow, a usual and a quick machine show."""
 MIDDLE_CHARS = 320
-MOST_CHARS = 10_000
 NODES, LINES = 0.5, 0.3
 """Shares of cursors at syntax nodes and at the beginnings of lines; the others may stand anywhere."""
 
@@ -61,7 +60,7 @@ def punched(text: Text, seed: int) -> list:
 
 
 def cursor(
-    text: Text, hole: Span, budget: int, engine: LocalEngine, most: int = MOST_CHARS
+    text: Text, hole: Span, budget: int, engine: LocalEngine, most: int | None = None
 ) -> tuple[Prompt, tuple[int, ...], list[int]] | None:
     """What the model reads at a hole; the ids of the prefix in it; and the ids of what stood there, from the last word
     of the prefix on, which is said again, of `most` of its characters. None where the context does not reach it."""
@@ -70,7 +69,7 @@ def cursor(
     context.forget()  # what is shown depends on this hole alone
     shown = context.build(snapshot, budget, engine.count)
     ids, _ = engine.encode_prefix(shown.prefix)
-    whole = engine.vocabulary.encode(shown.prefix + text.text[hole.start : min(hole.start + most, hole.end)])
+    whole = engine.vocabulary.encode(shown.prefix + text.text[hole.start : hole.end][:most])
     if not ids or whole[: len(ids)] != ids:
         return None
     return engine.encode(shown.prefix, shown.suffix, shown.outline), tuple(ids), whole[len(ids) :]

@@ -20,11 +20,9 @@ from safetensors.numpy import save_file
 
 from quatrain.model.api import QuatrainError
 from quatrain.model.config import ModelConfig
-from quatrain.model.heads import FOLDER, SHIPPED
+from quatrain.model.heads import ADAPTER, FOLDER, SHIPPED
 from quatrain.model.native.packed import MATRICES
 
-KIND = "adapter"
-"""What the metadata say: draft heads lie in the same folder and name their trunk too."""
 FORMAT = 1
 
 
@@ -62,7 +60,7 @@ def save(file: AdapterFile, path: Path) -> None:
     weights = {name: weight.astype(np.float16) for name, weight in file.weights.items()}
     if broken := [name for name, weight in weights.items() if not np.isfinite(weight).all()]:
         raise QuatrainError(f"the adapter's {broken[0]} is not finite: train again with a smaller --rate")
-    about = {"kind": KIND, "format": str(FORMAT), "trunk": file.trunk}
+    about = {"kind": ADAPTER, "format": str(FORMAT), "trunk": file.trunk}
     about |= {"config": json.dumps(asdict(file.config)), "about": json.dumps(dict(file.about))}
     partial = path.with_name(path.name + ".partial")
     save_file({name: np.ascontiguousarray(weight) for name, weight in weights.items()}, partial, about)
@@ -80,7 +78,7 @@ def load(path: Path, trunk: str) -> AdapterFile:
     except (OSError, SafetensorError) as error:
         raise QuatrainError(f"{path} cannot be read as an adapter ({error})") from error
     if (
-        about.get("kind") != KIND
+        about.get("kind") != ADAPTER
         or about.get("format") != str(FORMAT)
         or not {"config", "trunk", "about"} <= about.keys()
     ):
@@ -123,6 +121,6 @@ def shipped() -> dict[str, Path]:
     for path in sorted(FOLDER.glob("*.safetensors")):
         with safe_open(path, "np") as held:
             about = held.metadata() or {}
-        if about.get("kind") == KIND:
+        if about.get("kind") == ADAPTER:
             there.setdefault(about.get("trunk", ""), path)
     return there

@@ -25,6 +25,8 @@ from quatrain.model.native.head import NativeHead
 FOLDER = Path(__file__).parent / "weights"
 """The heads that come with Quatrain."""
 SHIPPED = "auto"
+ADAPTER = "adapter"
+"""What the metadata of the other kind of file in that folder say; a draft head's say nothing of a kind."""
 FORMAT = 1
 GROUP = 32
 FLOOR = 0.25
@@ -150,7 +152,7 @@ def load(path: Path, trunk: str) -> HeadFile:
             weights = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError) as error:
         raise QuatrainError(f"{path} cannot be read as a draft head ({error})") from error
-    if about.get("kind") == "adapter":
+    if about.get("kind") == ADAPTER:
         raise QuatrainError(f"{path} is an adapter, not a draft head: give it with --adapter")
     if about.get("format") != str(FORMAT) or "config" not in about:
         raise QuatrainError(
@@ -198,7 +200,7 @@ def shipped(trunk: str) -> Path | None:
     for path in sorted(FOLDER.glob("*.safetensors")):
         with safe_open(path, "np") as held:
             about = held.metadata() or {}
-        if about.get("trunk") == trunk and about.get("kind") != "adapter":
+        if about.get("trunk") == trunk and about.get("kind") != ADAPTER:
             return path
     return None
 
